@@ -1,0 +1,130 @@
+"""Every oslo.config option of haqn, in one place.
+
+`etc/haqn/haqn.conf.sample` is generated from `list_opts`; nothing else defines an option.
+Durations are seconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_config import cfg
+from oslo_config import types as cfg_types
+
+DEFAULT_OPTS: list[cfg.Opt] = [
+    cfg.HostDomainOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<the host's name>",
+        help="Name of this host; agents are known by it.",
+    ),
+    cfg.StrOpt(
+        "state_path", default="/var/lib/haqn", help="Directory for what must survive a restart of a process."
+    ),
+    cfg.StrOpt("run_path", default="/run/haqn", help="Directory for what must not survive a reboot."),
+    cfg.StrOpt("templates_path", help="Directory of the Jinja2 templates. Default: those that were installed."),
+]
+
+DATABASE_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "connection",
+        default="sqlite:////var/lib/haqn/haqn.sqlite",
+        secret=True,
+        help="SQLAlchemy URL of the database: SQLite, PostgreSQL (psycopg) or MySQL/MariaDB (pymysql).",
+    ),
+    cfg.IntOpt("max_pool_size", default=5, min=1, help="Connections that a process keeps open."),
+]
+
+ETCD_OPTS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "endpoints",
+        default=["127.0.0.1:2379"],
+        help="host:port of each etcd member.",
+    ),
+    cfg.IntOpt("lease_ttl", default=10, min=2, help="TTL of agents' and monitors' leases; etcd's minimum is 2."),
+    cfg.FloatOpt("call_timeout", default=1.5, min=0.1, help="Time for one try of a call on one member."),
+    cfg.StrOpt("ca_cert", help="File of the CA certificate; set it to use TLS."),
+    cfg.StrOpt("client_cert", help="File of the client certificate."),
+    cfg.StrOpt("client_key", help="File of the client's key."),
+    cfg.StrOpt("user", help="etcd user."),
+    cfg.StrOpt("password", secret=True, help="Password of the etcd user."),
+]
+
+API_OPTS: list[cfg.Opt] = [
+    cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address to listen on."),
+    cfg.PortOpt("bind_port", default=9696, help="Port to listen on."),
+    cfg.IntOpt("workers", default=2, min=1, help="gunicorn worker processes."),
+    cfg.IntOpt("threads", default=4, min=1, help="Threads of each worker."),
+    cfg.IntOpt("max_body_size", default=1048576, min=1024, help="Largest request body, in bytes."),
+    cfg.StrOpt("base_mac", default="fa:16:3e:00:00:00", help="First three octets of generated MAC addresses."),
+    cfg.BoolOpt("default_ha", default=True, help="Value of `ha` for routers that do not say."),
+    cfg.IntOpt("vni_min", default=1, min=1, max=16777215, help="First VXLAN id to allocate."),
+    cfg.IntOpt("vni_max", default=65535, min=1, max=16777215, help="Last VXLAN id to allocate."),
+    cfg.IntOpt("physical_network_mtu", default=1500, min=68, help="MTU of the underlay and of flat networks."),
+]
+
+MONITOR_OPTS: list[cfg.Opt] = [
+    cfg.IntOpt("advert_interval_ms", default=100, min=10, max=10000, help="VRRP advertisement interval of pairs."),
+    cfg.IntOpt("scatter_width", default=4, min=1, help="Largest number of peers over which an agent's routers spread."),
+    cfg.FloatOpt(
+        "max_dead_fraction",
+        default=0.3,
+        min=0.0,
+        max=1.0,
+        help="Hold all changes when more than this part of the agents (and at least two) seem dead at once.",
+    ),
+    cfg.FloatOpt("poll_interval", default=1.0, min=0.1, help="How often the outbox is read when no nudge comes."),
+    cfg.IntOpt("keep_plans", default=1000, min=0, help="Number of plans kept for replay."),
+]
+
+AGENT_OPTS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "roles",
+        default=["l3", "bridge"],
+        item_type=cfg_types.String(choices=["l3", "bridge"]),
+        help="What this agent does: l3 (hosts routers), bridge (plugs ports bound to this host).",
+    ),
+    cfg.StrOpt("ha_address", default="", help="Address of this host that VRRP peers send to."),
+    cfg.StrOpt("tunnel_address", default="", help="VXLAN tunnel endpoint. Default: ha_address."),
+    cfg.DictOpt(
+        "physical_networks", default={}, help="Physical network -> interface that flat networks are bridged to."
+    ),
+    cfg.StrOpt("availability_zone", default="nova", help="Zone that this host fails with."),
+    cfg.IntOpt("max_routers", min=0, help="Most routers that this agent takes. Default: no limit."),
+    cfg.ListOpt("allowed_routers", default=[], help="Routers (ids) that this agent takes. Default: all."),
+    cfg.ListOpt("allowed_networks", default=[], help="Gateway networks (ids) that this agent takes. Default: all."),
+    cfg.IntOpt("workers", default=4, min=1, help="Routers that are worked on at once."),
+    cfg.IntOpt("gate_lease_ms", default=3000, min=1500, help="Kernel lease of an open gate; refreshed each second."),
+    cfg.StrOpt("failover_python", default="/usr/bin/python3", help="Interpreter of the failover program."),
+]
+
+GROUPS: dict[str, list[cfg.Opt]] = {
+    "DEFAULT": DEFAULT_OPTS,
+    "database": DATABASE_OPTS,
+    "etcd": ETCD_OPTS,
+    "api": API_OPTS,
+    "monitor": MONITOR_OPTS,
+    "agent": AGENT_OPTS,
+}
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """What oslo-config-generator asks for."""
+    return list(GROUPS.items())
+
+
+def load(arguments: Sequence[str] | None = None, *, prog: str = "haqn", **overrides: Any) -> cfg.ConfigOpts:
+    """Read the configuration (`--config-file`, else /etc/haqn/haqn.conf where it exists).
+
+    `overrides` are `group__option=value`. Raises oslo.config's own errors, which name the option.
+    """
+    conf = cfg.ConfigOpts()
+    for group, options in GROUPS.items():
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    conf(list(arguments or []), project="haqn", prog=prog)
+    for name, value in overrides.items():
+        group, _, option = name.rpartition("__")
+        conf.set_override(option, value, group=group or None)
+    return conf

@@ -1,0 +1,221 @@
+"""The tables of haqn's SQL database: the only truth about desired state.
+
+SQLAlchemy Core tables, portable to SQLite, PostgreSQL and MariaDB/MySQL. Knows no query
+and no session. Every change here needs an Alembic revision in `migrations/`.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Uuid = sa.String(36)
+Project = sa.String(255)
+Name = sa.String(255)
+Host = sa.String(255)
+Mac = sa.String(17)
+Ip = sa.String(45)
+Cidr = sa.String(49)
+# SQLite gives an INTEGER PRIMARY KEY an identity only under that very type name.
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _id() -> sa.Column[str]:
+    return sa.Column("id", Uuid, primary_key=True)
+
+
+def _standard() -> list[sa.Column[object]]:
+    """Neutron's standard attributes."""
+    return [
+        sa.Column("project_id", Project, nullable=False, index=True),
+        sa.Column("name", Name, nullable=False, server_default="", index=True),
+        sa.Column("description", Name, nullable=False, server_default=""),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+        sa.Column("updated_at", sa.DateTime, nullable=False),
+        sa.Column("revision_number", sa.BigInteger, nullable=False, server_default="0"),
+    ]
+
+
+def _ref(name: str, target: str, *, nullable: bool = False, ondelete: str | None = None) -> sa.Column[str]:
+    return sa.Column(name, Uuid, sa.ForeignKey(target, ondelete=ondelete), nullable=nullable, index=True)
+
+
+networks = sa.Table(
+    "networks",
+    metadata,
+    _id(),
+    *_standard(),
+    sa.Column("admin_state_up", sa.Boolean, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("external", sa.Boolean, nullable=False),
+    sa.Column("mtu", sa.Integer, nullable=False),
+    sa.Column("network_type", sa.String(16), nullable=False),
+    sa.Column("physical_network", sa.String(64)),
+    sa.Column("segmentation_id", sa.Integer),
+    # one network a VXLAN id, and one flat network a physical network, whatever the worker:
+    # NULLs are distinct in a unique constraint
+    sa.Column("segment_key", sa.String(96), unique=True),
+)
+
+subnets = sa.Table(
+    "subnets",
+    metadata,
+    _id(),
+    *_standard(),
+    _ref("network_id", "networks.id"),
+    sa.Column("ip_version", sa.Integer, nullable=False),
+    sa.Column("cidr", Cidr, nullable=False),
+    sa.Column("gateway_ip", Ip),
+    sa.Column("enable_dhcp", sa.Boolean, nullable=False),
+    sa.Column("dns_nameservers", sa.JSON, nullable=False),
+    sa.Column("host_routes", sa.JSON, nullable=False),
+)
+
+allocation_pools = sa.Table(
+    "allocation_pools",
+    metadata,
+    sa.Column("id", BigId, primary_key=True, autoincrement=True),
+    _ref("subnet_id", "subnets.id", ondelete="CASCADE"),
+    sa.Column("first_ip", Ip, nullable=False),
+    sa.Column("last_ip", Ip, nullable=False),
+)
+
+ports = sa.Table(
+    "ports",
+    metadata,
+    _id(),
+    *_standard(),
+    _ref("network_id", "networks.id"),
+    sa.Column("mac_address", Mac, nullable=False),
+    sa.Column("admin_state_up", sa.Boolean, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("device_id", sa.String(255), nullable=False, server_default="", index=True),
+    sa.Column("device_owner", sa.String(255), nullable=False, server_default=""),
+    sa.Column("binding_host_id", Host, nullable=False, server_default="", index=True),
+    sa.Column("binding_profile", sa.JSON, nullable=False),
+    sa.Column("binding_vnic_type", sa.String(64), nullable=False, server_default="normal"),
+    sa.UniqueConstraint("network_id", "mac_address"),
+)
+
+ip_allocations = sa.Table(
+    "ip_allocations",
+    metadata,
+    sa.Column("subnet_id", Uuid, sa.ForeignKey("subnets.id"), primary_key=True),
+    sa.Column("ip_address", Ip, primary_key=True),
+    _ref("port_id", "ports.id", ondelete="CASCADE"),
+    # order of the addresses of one port
+    sa.Column("position", sa.Integer, nullable=False),
+)
+
+routers = sa.Table(
+    "routers",
+    metadata,
+    _id(),
+    *_standard(),
+    sa.Column("admin_state_up", sa.Boolean, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("ha", sa.Boolean, nullable=False),
+    sa.Column("enable_snat", sa.Boolean, nullable=False),
+    _ref("gateway_port_id", "ports.id", nullable=True),
+    sa.Column("routes", sa.JSON, nullable=False),
+    sa.Column("availability_zone_hints", sa.JSON, nullable=False),
+)
+
+agents = sa.Table(
+    "agents",
+    metadata,
+    _id(),
+    sa.Column("agent_type", sa.String(64), nullable=False),
+    sa.Column("host", Host, nullable=False),
+    sa.Column("binary", sa.String(64), nullable=False),
+    sa.Column("availability_zone", sa.String(255), nullable=False, server_default=""),
+    sa.Column("admin_state_up", sa.Boolean, nullable=False),
+    sa.Column("draining", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("description", Name, nullable=False, server_default=""),
+    # the last heartbeat document (haqn.documents.Heartbeat), so that a dead agent can still be described
+    sa.Column("heartbeat", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+    sa.Column("started_at", sa.DateTime, nullable=False),
+    # when its lease was last seen to begin or to end
+    sa.Column("heartbeat_timestamp", sa.DateTime, nullable=False),
+    sa.UniqueConstraint("agent_type", "host"),
+)
+
+pairs = sa.Table(
+    "pairs",
+    metadata,
+    # from haqn.model.FIRST_PAIR_ID upwards and never used again (sequences.name == 'pair')
+    sa.Column("id", BigId, primary_key=True, autoincrement=False),
+    sa.Column("active_agent_id", Uuid, sa.ForeignKey("agents.id"), nullable=False, index=True),
+    sa.Column("backup_agent_id", Uuid, sa.ForeignKey("agents.id"), nullable=False, index=True),
+    sa.Column("vr_id", sa.Integer, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+)
+
+bindings = sa.Table(
+    "bindings",
+    metadata,
+    sa.Column("router_id", Uuid, sa.ForeignKey("routers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("pair_id", BigId, sa.ForeignKey("pairs.id"), index=True),
+    sa.Column("agent_id", Uuid, sa.ForeignKey("agents.id"), index=True),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+    sa.CheckConstraint("(pair_id IS NULL) <> (agent_id IS NULL)", name="one_target"),
+)
+
+# An operator's wish (POST /agents/{id}/l3-routers): the API writes it, the planner obeys it.
+pins = sa.Table(
+    "pins",
+    metadata,
+    sa.Column("router_id", Uuid, sa.ForeignKey("routers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("agent_id", Uuid, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+)
+
+# One row: who may write pairs and bindings. A writer compares the epoch in its own transaction.
+leadership = sa.Table(
+    "leadership",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("holder", Host, nullable=False),
+)
+
+sequences = sa.Table(
+    "sequences",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("next_value", sa.BigInteger, nullable=False),
+)
+
+# Written in the transaction of each change of desired state; tells the leader that there is news.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", BigId, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("object_id", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Each plan that did something, with the view that it was made from, so that it can be replayed.
+plans = sa.Table(
+    "plans",
+    metadata,
+    sa.Column("id", BigId, primary_key=True, autoincrement=True),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
