@@ -29,6 +29,33 @@ class NotLeader(CoordinationError):
     """This process is not, or no longer, the leader; nothing was changed."""
 
 
+class Refused(CoordinationError):
+    """etcd has answered no (permission, size, no space ...); the same call would be refused again."""
+
+
+class LeaseNotFound(Refused):
+    """The lease has expired or was revoked."""
+
+
+class Compacted(Refused):
+    """etcd no longer has the history that was asked for."""
+
+
+# -- SQL ------------------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(HaqnError):
+    """The database cannot be reached or used."""
+
+
+class WriteConflict(HaqnError):
+    """Another writer was in the way, or a constraint did not hold; nothing was changed."""
+
+
+class SchemaOutdated(HaqnError):
+    """The database's schema is not the one that this version of haqn needs."""
+
+
 # -- documents and control plane ------------------------------------------------------------
 
 
