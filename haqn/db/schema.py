@@ -1,0 +1,53 @@
+"""The version of the database's schema: bring it up to date, or say that it is not.
+
+Knows Alembic. The revisions are in `migrations/versions`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from haqn.db.session import create_engine
+from haqn.exceptions import SchemaOutdated
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the schema of the database at `url` to `revision`, creating what is missing. Safe to repeat."""
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            command.upgrade(_config(connection), revision)
+    finally:
+        engine.dispose()
+
+
+def check(url: str) -> None:
+    """Raises SchemaOutdated, which says what to do, unless the schema is at the newest revision."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            present = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    if present != wanted:
+        raise SchemaOutdated(
+            f"the database's schema is at revision {present}, this version of haqn needs {wanted}: "
+            "run `haqn-manage db upgrade`"
+        )
+
+
+def _config(connection: sa.Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,149 @@
+"""Connections to the SQL database: how a transaction begins, ends, and is tried again.
+
+Knows the differences between SQLite, PostgreSQL and MariaDB/MySQL that matter to a
+transaction, and is the only place that retries one. Knows no table.
+
+SQLite runs in WAL mode: readers never wait, and a writer takes the write lock when its
+transaction begins (BEGIN IMMEDIATE), because a reader that turns writer half-way is
+refused at once instead of waiting. The others write under READ COMMITTED; a read is one
+snapshot (REPEATABLE READ) on all of them.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, event, exc
+
+from haqn.exceptions import DatabaseUnavailable, WriteConflict
+
+__all__ = ["Connection", "Database", "create_engine"]
+
+T = TypeVar("T")
+
+#: Seconds that a writer waits for the lock of another one before it counts as a failed try.
+BUSY_TIMEOUT = 10.0
+#: Tries of one write. With 16 contenders for the same row one of them wins each time.
+ATTEMPTS = 20
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.1
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html:
+# serialization_failure, deadlock_detected, lock_not_available
+_POSTGRESQL_RETRY = frozenset({"40001", "40P01", "55P03"})
+# https://mariadb.com/docs/server/reference/error-codes: record has changed since last read,
+# lock wait timeout, deadlock
+_MYSQL_RETRY = frozenset({1020, 1205, 1213})
+# https://www.sqlite.org/rescode.html: SQLITE_BUSY, SQLITE_LOCKED (the low byte of an extended code)
+_SQLITE_RETRY = frozenset({5, 6})
+
+
+def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
+    """An engine for `url`, set up as the module says. Does not connect; make one per process (after fork)."""
+    backend = sa.make_url(url).get_backend_name()
+    if backend == "sqlite":
+        engine = sa.create_engine(url, pool_size=pool_size, max_overflow=20, connect_args={"timeout": BUSY_TIMEOUT})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return sa.create_engine(
+        url, pool_size=pool_size, max_overflow=20, pool_recycle=3600, isolation_level="READ COMMITTED"
+    )
+
+
+def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> None:
+    # the driver must not begin transactions by itself: _begin_sqlite does
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reading = connection.get_execution_options().get("haqn_read", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+class Database:
+    """The database of one process. Thread-safe; not to be carried over a fork once used."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.engine = create_engine(url, pool_size=pool_size)
+        options: dict[str, Any] = {"haqn_read": True}
+        if self.engine.dialect.name != "sqlite":
+            options["isolation_level"] = "REPEATABLE READ"
+        self._reader = self.engine.execution_options(**options)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent snapshot; nothing may be written. Raises DatabaseUnavailable."""
+        with _translated(), self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One try of a write: committed at the end, rolled back when the block raises.
+
+        Raises WriteConflict when another writer was in the way (`write` tries again by itself),
+        and DatabaseUnavailable.
+        """
+        with _translated(), self.engine.begin() as connection:
+            yield connection
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction, again and again while another writer is in its way.
+
+        `work` must have no other effect than what it does to the connection. A violated constraint is tried again,
+        too: `work` checks before it writes, so a violation means that somebody committed in between,
+        which the check of the next try sees. Raises WriteConflict after ATTEMPTS tries, DatabaseUnavailable.
+        """
+        pause = _FIRST_PAUSE
+        for _ in range(ATTEMPTS - 1):
+            try:
+                with self.transaction() as connection:
+                    return work(connection)
+            except WriteConflict:
+                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter, not a secret
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        with self.transaction() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        """Close the pooled connections; the object can still be used."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except exc.IntegrityError as error:
+        raise WriteConflict(f"cannot write, a constraint does not hold: {error.orig}") from error
+    except exc.DBAPIError as error:
+        if _is_transient(error):
+            raise WriteConflict(f"cannot write, another writer was in the way: {error.orig}") from error
+        if isinstance(error, exc.OperationalError | exc.InterfaceError):
+            raise DatabaseUnavailable(f"cannot use the database: {error.orig}") from error
+        raise
+    except exc.TimeoutError as error:
+        raise DatabaseUnavailable(f"cannot get a connection to the database: {error}") from error
+
+
+def _is_transient(error: exc.DBAPIError) -> bool:
+    """Whether the same transaction may succeed when it is tried again."""
+    original = error.orig
+    sqlite_code = getattr(original, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        return sqlite_code & 0xFF in _SQLITE_RETRY
+    sqlstate = getattr(original, "sqlstate", None)
+    if sqlstate is not None:
+        return sqlstate in _POSTGRESQL_RETRY
+    arguments: Sequence[object] = getattr(original, "args", ())
+    return len(arguments) > 0 and arguments[0] in _MYSQL_RETRY
