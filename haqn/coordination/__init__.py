@@ -1,0 +1,1 @@
+"""etcd: connections, sessions, informers, election. The only importer of the etcd client."""

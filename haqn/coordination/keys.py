@@ -16,6 +16,7 @@ NUDGE = ROOT + "nudge"
 
 
 def agent(agent_type: AgentType, host: str) -> str:
+    """The heartbeat of the agent; its lease is its life."""
     return f"{AGENTS}{agent_type}/{host}"
 
 
@@ -25,30 +26,37 @@ def desired(host: str) -> str:
 
 
 def manifest(host: str) -> str:
+    """How many documents a host has, and whether they are complete."""
     return f"{DESIRED}{host}/manifest"
 
 
 def desired_pair(host: str, pair_id: int) -> str:
+    """A host's half of a pair."""
     return f"{DESIRED}{host}/pairs/{pair_id}"
 
 
 def desired_network(host: str, network_id: str) -> str:
+    """A network that the host must have a bridge for."""
     return f"{DESIRED}{host}/networks/{network_id}"
 
 
 def desired_router(host: str, router_id: str) -> str:
+    """A router that the host must have."""
     return f"{DESIRED}{host}/routers/{router_id}"
 
 
 def desired_port(host: str, port_id: str) -> str:
+    """A VM port that the host must plug."""
     return f"{DESIRED}{host}/ports/{port_id}"
 
 
 def observed_pair(host: str, pair_id: int) -> str:
+    """What keepalived says of a pair on a host."""
     return f"{OBSERVED}{host}/pairs/{pair_id}"
 
 
 def observed_sync(host: str) -> str:
+    """How far the host has come with its documents."""
     return f"{OBSERVED}{host}/sync"
 
 
