@@ -6,6 +6,7 @@ Durations are seconds unless the name says otherwise.
 
 from __future__ import annotations
 
+import importlib.metadata
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +21,7 @@ DEFAULT_OPTS: list[cfg.Opt] = [
         sample_default="<the host's name>",
         help="Name of this host; agents are known by it.",
     ),
-    cfg.StrOpt(
-        "state_path", default="/var/lib/haqn", help="Directory for what must survive a restart of a process."
-    ),
+    cfg.StrOpt("state_path", default="/var/lib/haqn", help="Directory for what must survive a restart of a process."),
     cfg.StrOpt("run_path", default="/run/haqn", help="Directory for what must not survive a reboot."),
     cfg.StrOpt("templates_path", help="Directory of the Jinja2 templates. Default: those that were installed."),
 ]
@@ -108,6 +107,11 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "monitor": MONITOR_OPTS,
     "agent": AGENT_OPTS,
 }
+
+
+def version() -> str:
+    """The version of the installed package."""
+    return importlib.metadata.version("haqn")
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -191,6 +191,11 @@ class RouterDocument:
     version: int = 1
 
 
+def ports_of(router: RouterDocument) -> tuple[RouterPort, ...]:
+    """All ports of a router, the gateway's last."""
+    return (*router.interfaces, router.gateway) if router.gateway is not None else router.interfaces
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortDocument:
     """`/desired/<host>/ports/<id>`: a port bound to this host (binding:host_id), whose tap device is

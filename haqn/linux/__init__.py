@@ -1,0 +1,1 @@
+"""The kernel of this host: namespaces, links, addresses, routes, bridges, nftables. Knows nothing of routers."""

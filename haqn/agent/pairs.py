@@ -1,0 +1,204 @@
+"""This host's half of its pairs: the gate table, role files, keepalived, and what VRRP says.
+
+Knows pairs; knows nothing of routers. Forwarding decisions are keepalived's and the failover program's alone: here
+they are only given priorities, and read.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from haqn.agent.diff import OpenPairs
+from haqn.clock import isoformat
+from haqn.documents import PairDocument, PairReport
+from haqn.exceptions import HaqnError, HostError
+from haqn.failover.gate import Gate
+from haqn.failover.state import BACKUP_LEVEL, DESIGNATED_LEVEL, TOOK_OVER_LEVEL, StateDirectory
+from haqn.keepalived import config, program
+from haqn.keepalived.daemon import Daemon
+from haqn.linux import nftables
+from haqn.model import FIRST_PAIR_ID, Role, VrrpState
+
+LOG = logging.getLogger(__name__)
+
+#: checks (one a second) without a sign of keepalived after which it counts as frozen
+_FROZEN_AFTER = 6
+#: seconds of BACKUP after which the peer is trusted to forward
+_YIELDED_AFTER = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairsSettings:
+    """Where things are on this host."""
+
+    run_path: Path
+    log_path: Path
+    host: str
+    ha_address: str
+    ha_interface: str
+    uplinks: tuple[str, ...]
+    gate_lease_ms: int
+    python: str
+
+
+def role_level(document: PairDocument, carried_epoch: int, level: int | None, *, is_master: bool) -> int | None:
+    """The role level that the agent writes for this document; None: it leaves what is there.
+
+    Only a newer pair epoch changes a role; within one, the failover program decides, and the agent merely lowers
+    "took over" to "designated" once the peer is known to have given way.
+    """
+    ordinary = DESIGNATED_LEVEL if document.settled else TOOK_OVER_LEVEL
+    if document.epoch > carried_epoch or level is None:
+        return ordinary if document.role is Role.ACTIVE else BACKUP_LEVEL
+    if document.role is Role.ACTIVE and is_master and level == TOOK_OVER_LEVEL and document.settled:
+        return DESIGNATED_LEVEL
+    return None
+
+
+class Pairs:
+    """All pairs of this host."""
+
+    def __init__(self, settings: PairsSettings, templates: jinja2.Environment) -> None:
+        self._settings = settings
+        self._templates = templates
+        directory = settings.run_path / "pairs"
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.log_path.mkdir(parents=True, exist_ok=True)
+        self.state = StateDirectory(str(directory))
+        self.daemon = Daemon(settings.run_path, settings.log_path / "keepalived.log")
+        self._program = f"{settings.python} -SIE {program.install(settings.run_path)}"
+        self._documents: dict[int, PairDocument] = {}
+        self._last_refresh = 0.0
+        self._silent_checks = 0
+        nftables.run(templates.get_template("gate.nft.j2").render(first_group=FIRST_PAIR_ID))
+
+    def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
+        """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped."""
+        errors: dict[str, str] = {}
+        wanted: dict[int, PairDocument] = {}
+        for document in documents:
+            try:
+                config.check_pair(document)
+                wanted[document.pair_id] = document
+            except HaqnError as error:
+                errors[str(document.pair_id)] = str(error)
+        self._documents = wanted
+        with self.state.locked():
+            for document in wanted.values():
+                self._carry_out(document)
+        if wanted or not holding:
+            self._apply_daemon(errors)
+        if not holding:
+            self._forget(self.state.pairs() - set(wanted))
+        return errors
+
+    def _carry_out(self, document: PairDocument) -> None:
+        pair = document.pair_id
+        carried, level = self.state.epoch(pair), self.state.role(pair)
+        new = role_level(document, carried, level, is_master=self.state.is_master(pair))
+        if new is not None and new != level:
+            LOG.info("pair %d: role level %s -> %d (epoch %d, %s)", pair, level, new, document.epoch, document.role)
+            self.state.write_role(pair, new)
+        if document.epoch > carried:
+            self.state.write_epoch(pair, document.epoch)
+
+    def _apply_daemon(self, errors: dict[str, str]) -> None:
+        try:
+            if not self._documents:
+                self.daemon.stop()
+                return
+            settings = self._settings
+            self.daemon.apply(
+                config.render(
+                    self._templates,
+                    config.HostSettings(
+                        host=settings.host,
+                        ha_address=settings.ha_address,
+                        ha_interface=settings.ha_interface,
+                        uplinks=settings.uplinks,
+                        pairs_directory=self.state.path,
+                        fifo=str(settings.run_path / "notify.fifo"),
+                        program=self._program,
+                        gate_lease_ms=settings.gate_lease_ms,
+                    ),
+                    self._documents.values(),
+                )
+            )
+        except (HaqnError, OSError) as error:
+            LOG.error("keepalived: %s", error)
+            errors.update({str(pair): str(error) for pair in self._documents})
+
+    def _forget(self, pairs: set[int]) -> None:
+        if not pairs:
+            return
+        with self.state.locked(), Gate() as gate:
+            for pair in pairs:
+                gate.close(pair)
+                self.state.forget(pair)
+
+    def check_daemon(self) -> None:
+        """To be called once a second: start keepalived when it died, replace it when it is frozen.
+
+        Counts calls, not seconds: when this whole host was frozen, keepalived is not to blame.
+        """
+        if not self.daemon.config.exists() or not self.state.pairs():
+            return
+        try:
+            refreshed = (Path(self.state.path) / "refreshed").stat().st_mtime_ns
+        except FileNotFoundError:
+            refreshed = 0
+        self._silent_checks = self._silent_checks + 1 if refreshed == self._last_refresh else 0
+        self._last_refresh = refreshed
+        if self.daemon.vrrp_pid() is None and self.daemon.pid() is None:
+            LOG.warning("keepalived does not run; starting it")
+        elif self._silent_checks >= _FROZEN_AFTER:
+            LOG.warning("keepalived has not checked its gates for %d s; replacing it", self._silent_checks)
+            self.daemon.kill()
+        else:
+            return
+        self._silent_checks = 0
+        try:
+            self.daemon.apply(self.daemon.config.read_text())
+        except (HostError, OSError) as error:
+            LOG.error("keepalived: %s", error)
+
+    def open_pairs(self) -> OpenPairs:
+        """What the gates of this host are at this moment."""
+        observed = {pair: self.state.observed(pair) for pair in self.state.pairs()}
+        now = time.time()
+        return OpenPairs(
+            masters=frozenset(pair for pair, seen in observed.items() if seen and seen.state == VrrpState.MASTER),
+            yielded=frozenset(
+                pair
+                for pair, seen in observed.items()
+                if seen and seen.state == VrrpState.BACKUP and now - seen.since > _YIELDED_AFTER
+            ),
+        )
+
+    def report(self) -> list[PairReport]:
+        """What VRRP says of each pair that keepalived has spoken of."""
+        reports = []
+        for pair, document in sorted(self._documents.items()):
+            observed = self.state.observed(pair)
+            if observed is None:
+                continue
+            epoch = self.state.epoch(pair)
+            reports.append(
+                PairReport(
+                    pair_id=pair,
+                    state=VrrpState(observed.state),
+                    since=isoformat(datetime.datetime.fromtimestamp(observed.since, datetime.UTC)),
+                    sequence=observed.sequence,
+                    role=document.role,
+                    epoch=epoch,
+                    gate_open=observed.state == VrrpState.MASTER,
+                )
+            )
+        return reports

@@ -1,0 +1,333 @@
+"""The loop of haqn-agent: level-based, so that a lost event heals with the next look.
+
+Desired documents -> what is left to do -> bridges, keepalived, routers, taps -> reports. Never in the failover path:
+it may be stopped, killed or replaced at any moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from haqn.agent import desired as desired_module
+from haqn.agent import diff
+from haqn.agent.desired import Desired, Document
+from haqn.agent.diff import Key
+from haqn.agent.networks import Networks
+from haqn.agent.pairs import Pairs
+from haqn.agent.ports import Ports
+from haqn.agent.routers import Built, MustWait, Routers
+from haqn.agent.work import Work
+from haqn.clock import Clock
+from haqn.documents import NetworkDocument, PairReport, PortDocument, RouterDocument, SyncReport, ports_of
+from haqn.exceptions import HaqnError
+from haqn.failover import announce
+from haqn.model import FIRST_PAIR_ID
+
+LOG = logging.getLogger(__name__)
+
+#: seconds between looks at what cannot wake the loop: keepalived's health
+_TICK = 1.0
+#: seconds until the next look at what waits: a tap that is not there, a gate that is not open
+_LOOK_AGAIN = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the agent has to say after a step."""
+
+    sync: SyncReport
+    pairs: tuple[PairReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a worker thread has to say about a router."""
+
+    key: Key
+    document: RouterDocument | None
+    future: Future[Built | None]
+
+
+def _by_kind(keys: frozenset[Key]) -> dict[str, list[Key]]:
+    found: dict[str, list[Key]] = {kind: [] for kind in desired_module.KINDS}
+    for key in sorted(keys):
+        found[key[0]].append(key)
+    return found
+
+
+class AgentService:
+    """One host. `listing()` gives the documents under the host's prefix (key -> value), or None: nothing new."""
+
+    def __init__(
+        self,
+        *,
+        listing: Callable[[], Mapping[str, bytes] | None],
+        report: Callable[[Status], None],
+        networks: Networks,
+        routers: Routers,
+        ports: Ports,
+        pairs: Pairs | None,
+        workers: int,
+        clock: Clock,
+    ) -> None:
+        self._listing = listing
+        self._report = report
+        self._networks = networks
+        self._routers = routers
+        self._ports = ports
+        self._pairs = pairs
+        self._clock = clock
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="router")
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._desired = Desired()
+        self._work = Work()
+        self._rows: dict[str, Mapping[int, tuple[str, ...]]] = {}
+        self._status: Status | None = None
+        self._next_tick = 0.0
+
+    # -- called from other threads -----------------------------------------------------------
+
+    def poke(self) -> None:
+        """Something may have changed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End `run` soon; everything on the host stays as it is."""
+        self._stop.set()
+        self._wake.set()
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        self.adopt()
+        while not self._stop.is_set():
+            self._wake.clear()
+            self.step()
+            self._wake.wait(self._pause())
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def adopt(self) -> None:
+        """Note what runs on the host, so that it is undone if a complete listing does not want it."""
+        for router_id in self._routers.found():
+            self._work.applied["routers", router_id] = None
+        for short in self._networks.found():
+            self._work.applied["networks", short] = None
+        LOG.info("found %d routers and networks on this host", len(self._work.applied))
+
+    def step(self) -> None:
+        """One look at everything."""
+        self._collect()
+        now = self._clock.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK
+            if self._pairs is not None:
+                self._pairs.check_daemon()
+        self._read_desired()
+        todo = diff.todo(self._desired, self._work.applied)
+        change, remove = _by_kind(todo.change), _by_kind(todo.remove)
+        self._do_pairs(change["pairs"], remove["pairs"])
+        for key in change["networks"]:
+            self._do(key, self._networks.apply, NetworkDocument)
+        open_pairs = self._open_pairs()
+        for key in change["routers"] + remove["routers"]:
+            self._submit(key, open_pairs)
+        for key in change["ports"]:
+            self._do(key, self._ports.apply, PortDocument)
+        for key in remove["ports"]:
+            self._undo(key, self._ports.remove)
+        # a bridge goes after the ports of the routers that are going
+        if not self._work.in_flight:
+            for key in remove["networks"]:
+                self._undo(key, self._networks.remove)
+        self._publish(todo)
+
+    def _pause(self) -> float:
+        pauses = [max(0.0, self._next_tick - self._clock.monotonic())]
+        retry = self._work.next_retry(self._clock.monotonic())
+        if retry is not None:
+            pauses.append(retry)
+        return min(pauses)
+
+    def _read_desired(self) -> None:
+        listing = self._listing()
+        if listing is None:  # nothing new
+            return
+        before = self._desired
+        self._desired = desired_module.interpret(listing, before)
+        for key, document in self._desired.documents.items():
+            old = before.documents.get(key)
+            if document is old or document == old:
+                continue
+            self._work.changed(key)
+            if isinstance(document, NetworkDocument):
+                self._adopt_network(key)
+                if isinstance(old, NetworkDocument) and replace(document, flood=(), generation=0) != replace(
+                    old, flood=(), generation=0
+                ):
+                    self._look_again_at_routers_of(document.network_id)
+
+    def _adopt_network(self, key: Key) -> None:
+        """A bridge that was found is known by a part of the network's id only."""
+        self._work.applied.pop(("networks", diff.bridge(key[1]).removeprefix(diff.BRIDGE_PREFIX)), None)
+
+    def _look_again_at_routers_of(self, network_id: str) -> None:
+        for key, document in self._work.applied.items():
+            if isinstance(document, RouterDocument) and network_id in {port.network_id for port in ports_of(document)}:
+                self._work.applied[key] = None
+
+    # -- carrying out -------------------------------------------------------------------------
+
+    def _do(self, key: Key, apply: Callable[..., object], kind: type[Document]) -> bool:
+        """Carry out one document in this thread. True: done."""
+        document = self._desired.documents[key]
+        if not isinstance(document, kind) or not self._work.may_start(key, self._clock.monotonic()):
+            return False
+        try:
+            finished = apply(document)
+        except (HaqnError, OSError) as error:
+            self._fail(key, error)
+            return False
+        if finished is False:
+            self._work.wait(key, self._clock.monotonic() + _LOOK_AGAIN)
+            return False
+        self._work.done(key, document)
+        return True
+
+    def _undo(self, key: Key, remove: Callable[[str], None]) -> None:
+        if not self._work.may_start(key, self._clock.monotonic()):
+            return
+        try:
+            remove(key[1])
+        except (HaqnError, OSError) as error:
+            self._fail(key, error)
+        else:
+            self._work.removed(key)
+
+    def _fail(self, key: Key, error: Exception) -> None:
+        LOG.warning("%s %s: %s", *key, error)
+        self._work.failed(key, str(error), self._clock.monotonic())
+
+    def _do_pairs(self, change: list[Key], remove: list[Key]) -> None:
+        keys = change + remove
+        ready = [key for key in keys if self._work.may_start(key, self._clock.monotonic())]
+        if self._pairs is None or not ready:
+            return
+        errors = self._pairs.apply(self._desired.pairs(), holding=self._desired.holding)
+        for key in keys:
+            document = self._desired.documents.get(key)
+            if key[1] in errors:
+                self._work.failed(key, errors[key[1]], self._clock.monotonic())
+            elif document is not None:
+                self._work.done(key, document)
+            else:
+                self._work.removed(key)
+
+    def _submit(self, key: Key, open_pairs: diff.OpenPairs) -> None:
+        now = self._clock.monotonic()
+        if not self._work.may_start(key, now):
+            return
+        document = self._desired.documents.get(key)
+        present = self._work.applied.get(key)
+        if isinstance(document, RouterDocument):
+            if isinstance(present, RouterDocument) and diff.router_must_wait(present, document, open_pairs):
+                self._work.wait(key, now + _LOOK_AGAIN)
+                return
+            used = {port.network_id for port in ports_of(document)}
+            networks = {network_id: found for network_id in used if (found := self._desired.network(network_id))}
+            self._work.in_flight.add(key)
+            future: Future[Built | None] = self._executor.submit(
+                self._routers.apply, document, networks, self._open_pairs
+            )
+        else:
+            self._work.in_flight.add(key)
+            document = None
+            future = self._executor.submit(self._routers.remove, key[1])
+        future.add_done_callback(lambda done: self._finish(Outcome(key, document, done)))
+
+    def _open_pairs(self) -> diff.OpenPairs:
+        return self._pairs.open_pairs() if self._pairs is not None else diff.OpenPairs()
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._outcomes.put(outcome)
+        self._wake.set()
+
+    def _collect(self) -> None:
+        """Take in what the workers have finished; write what is to be announced; announce what is new and open."""
+        new: dict[int, list[str]] = {}
+        touched = False
+        while not self._outcomes.empty():
+            outcome = self._outcomes.get()
+            self._work.in_flight.discard(outcome.key)
+            try:
+                built = outcome.future.result()
+            except MustWait as reason:
+                LOG.debug("router %s waits: %s", outcome.key[1], reason)
+                self._work.wait(outcome.key, self._clock.monotonic() + _LOOK_AGAIN)
+            except (HaqnError, OSError) as error:
+                self._fail(outcome.key, error)
+            except Exception as error:
+                LOG.exception("router %s: unexpected", outcome.key[1])
+                self._work.failed(outcome.key, f"unexpected: {error!r}", self._clock.monotonic())
+            else:
+                touched = True
+                if built is None or outcome.document is None:
+                    self._rows.pop(outcome.key[1], None)
+                    self._work.removed(outcome.key)
+                    continue
+                self._rows[outcome.key[1]] = built.rows
+                for group, lines in built.new_rows.items():
+                    new.setdefault(group, []).extend(lines)
+                self._work.done(outcome.key, outcome.document)
+        if touched:
+            self._write_rows()
+            self._announce(new)
+
+    def _write_rows(self) -> None:
+        if self._pairs is None:
+            return
+        by_group: dict[int, list[str]] = {pair: [] for pair in self._pairs.state.pairs()}
+        for router_id in sorted(self._rows):
+            for group, rows in self._rows[router_id].items():
+                if group in by_group:
+                    by_group[group].extend(rows)
+        for pair, lines in by_group.items():
+            self._pairs.state.write_rows(pair, lines)
+
+    def _announce(self, new: Mapping[int, list[str]]) -> None:
+        """Ports that were just made where they already may speak: neighbours may know an older owner of the address."""
+        masters = self._open_pairs().masters
+        open_lines = [
+            line for group, lines in new.items() if group in masters or group < FIRST_PAIR_ID for line in lines
+        ]
+        rows = [announce.Row.parse(line) for line in open_lines]
+        announce.claim(rows)
+        announce.announce(rows)
+
+    # -- reporting ------------------------------------------------------------------------------
+
+    def _publish(self, todo: diff.Todo) -> None:
+        undone = {key for key in todo.change if self._work.applied.get(key) != self._desired.documents[key]}
+        left = {key for key in todo.remove if key in self._work.applied}
+        unfinished = (undone | left) - set(self._work.errors)
+        errors = {f"{kind}/{object_id}": why for (kind, object_id), why in self._work.errors.items()}
+        errors |= {f"{kind}/{object_id}": why for (kind, object_id), why in self._desired.invalid.items()}
+        status = Status(
+            sync=SyncReport(
+                generation=diff.applied_generation(self._desired, unfinished),
+                errors=dict(sorted(errors.items())),
+                routers=sum(1 for kind, _ in self._work.applied if kind == "routers"),
+                holding=self._desired.holding,
+            ),
+            pairs=tuple(self._pairs.report()) if self._pairs is not None else (),
+        )
+        if status != self._status:
+            self._status = status
+            self._report(status)

@@ -1,0 +1,65 @@
+"""etcd as the agent sees it: its own prefix in, its heartbeat and reports out.
+
+Knows keys and the coordination layer; knows nothing of the kernel. Nothing here waits for etcd.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from haqn.agent.service import Status
+from haqn.coordination import keys
+from haqn.coordination.client import Etcd
+from haqn.coordination.informer import Informer
+from haqn.coordination.session import Session
+from haqn.documents import Heartbeat, encode
+
+
+class Source:
+    """One host's connection to the control plane. Start it in the process that uses it."""
+
+    def __init__(self, etcd: Etcd, host: str, ttl: int, poke: Callable[[], None]) -> None:
+        """`ttl`: of the lease, in seconds. `poke` is called from another thread when documents have changed."""
+        self._host = host
+        self._poke = poke
+        self._changed = threading.Event()
+        self._session = Session(etcd, ttl)
+        self._informer = Informer(etcd, keys.desired(host), on_change=self._on_change)
+        self._reported_pairs: set[int] = set()
+
+    def start(self, heartbeats: Iterable[Heartbeat]) -> None:
+        for heartbeat in heartbeats:
+            self.beat(heartbeat)
+        self._informer.start()
+        self._session.start()
+
+    def stop(self) -> None:
+        """The lease is left to run out: a restart within its TTL is nobody's business."""
+        self._informer.stop()
+        self._session.stop(revoke=False)
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Put or replace a heartbeat document; the lease itself is kept alive without it."""
+        self._session.register(keys.agent(heartbeat.agent_type, heartbeat.host), encode(heartbeat))
+
+    def listing(self) -> dict[str, bytes] | None:
+        """The documents under the host's prefix; None: nothing has changed since the last call."""
+        if not self._changed.is_set() or not self._informer.synced.is_set():
+            return None
+        self._changed.clear()
+        return {key: found.value for key, found in self._informer.cache().items()}
+
+    def report(self, status: Status) -> None:
+        """Publish what the agent has to say; what is unchanged is not written again."""
+        self._session.register(keys.observed_sync(self._host), encode(status.sync))
+        for pair in status.pairs:
+            self._session.register(keys.observed_pair(self._host, pair.pair_id), encode(pair))
+        present = {pair.pair_id for pair in status.pairs}
+        for pair_id in self._reported_pairs - present:
+            self._session.unregister(keys.observed_pair(self._host, pair_id))
+        self._reported_pairs = present
+
+    def _on_change(self) -> None:
+        self._changed.set()
+        self._poke()

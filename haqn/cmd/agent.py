@@ -1,0 +1,139 @@
+"""haqn-agent: puts the agent together and runs it until SIGTERM. Stopping it leaves everything on the host as it is."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from oslo_config import cfg
+
+from haqn import conf as haqn_conf
+from haqn import templating
+from haqn.agent.networks import Networks
+from haqn.agent.pairs import Pairs, PairsSettings, make_gate
+from haqn.agent.ports import Ports
+from haqn.agent.routers import Routers
+from haqn.agent.service import AgentService
+from haqn.agent.source import Source
+from haqn.clock import SystemClock, isoformat
+from haqn.coordination.client import Etcd
+from haqn.documents import Heartbeat
+from haqn.exceptions import HostError
+from haqn.linux import netns
+from haqn.linux.netlink import Netlink
+from haqn.model import AgentType, agent_id
+
+LOG = logging.getLogger(__name__)
+
+_TYPES = {"l3": AgentType.L3, "bridge": AgentType.LINUX_BRIDGE}
+#: frames between ports of a bridge are haqn's business, not that of the host's own IP firewall (where br_netfilter is)
+_NO_BRIDGE_CALLS = ("iptables", "ip6tables", "arptables")
+
+
+def _interface_with(netlink: Netlink, address: str) -> str:
+    """The device that has the address; raises HostError when none has."""
+    names = {link.index: name for name, link in netlink.links().items()}
+    for index, found, _ in netlink.addresses():
+        if found == address:
+            return names[index]
+    raise HostError(f"cannot find a device with address {address} ([agent] ha_address)")
+
+
+def _heartbeat(conf: cfg.ConfigOpts, role: str, started_at: str, physical_networks: Mapping[str, str]) -> Heartbeat:
+    return Heartbeat(
+        agent_id=agent_id(_TYPES[role], conf.host),
+        agent_type=_TYPES[role],
+        host=conf.host,
+        started_at=started_at,
+        haqn_version=haqn_conf.version(),
+        zone=conf.agent.availability_zone,
+        ha_address=conf.agent.ha_address,
+        tunnel_address=conf.agent.tunnel_address or conf.agent.ha_address,
+        physical_networks=tuple(sorted(physical_networks)),
+        max_routers=conf.agent.max_routers,
+        allowed_routers=tuple(conf.agent.allowed_routers),
+        allowed_networks=tuple(conf.agent.allowed_networks),
+    )
+
+
+def _keep_ip_firewall_off_bridges() -> None:
+    for name in _NO_BRIDGE_CALLS:
+        parameter = f"net/bridge/bridge-nf-call-{name}"
+        if (Path("/proc/sys") / parameter).exists():
+            netns.set_sysctls({parameter: "0"})
+
+
+def _listen_for_failover(directory: str, service: AgentService) -> None:
+    """Be woken when the failover program has changed something; the files say what."""
+    path = Path(directory) / "agent.sock"
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    server.bind(str(path))
+
+    def listen() -> None:
+        while True:
+            server.recv(64)
+            service.poke()
+
+    threading.Thread(target=listen, name="failover-events", daemon=True).start()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the agent; returns its exit status."""
+    conf = haqn_conf.load(sys.argv[1:] if arguments is None else arguments, prog="haqn-agent")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    templates = templating.environment(Path(conf.templates_path) if conf.templates_path else None)
+    clock = SystemClock()
+    netlink = Netlink()
+    physical_networks = conf.agent.physical_networks
+    pairs = None
+    try:
+        if not conf.agent.ha_address:
+            raise HostError("cannot start without [agent] ha_address")
+        make_gate(templates)
+        _keep_ip_firewall_off_bridges()
+        if "l3" in conf.agent.roles:
+            pairs = Pairs(
+                PairsSettings(
+                    run_path=Path(conf.run_path),
+                    log_path=Path(conf.state_path),
+                    host=conf.host,
+                    ha_address=conf.agent.ha_address,
+                    ha_interface=_interface_with(netlink, conf.agent.ha_address),
+                    uplinks=tuple(sorted(set(physical_networks.values()))),
+                    gate_lease_ms=conf.agent.gate_lease_ms,
+                    python=conf.agent.failover_python,
+                ),
+                templates,
+            )
+        for interface in physical_networks.values():
+            netlink.need(interface)
+    except HostError as error:
+        LOG.error("%s", error)
+        return 1
+    started_at = isoformat(clock.utcnow())
+    source = Source(Etcd.from_conf(conf), conf.host, conf.etcd.lease_ttl, lambda: service.poke())
+    service = AgentService(
+        listing=source.listing,
+        report=source.report,
+        networks=Networks(netlink, conf.agent.tunnel_address or conf.agent.ha_address, physical_networks),
+        routers=Routers(templates, physical_networks),
+        ports=Ports(netlink),
+        pairs=pairs,
+        workers=conf.agent.workers,
+        clock=clock,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    if pairs is not None:
+        _listen_for_failover(pairs.state.path, service)
+    source.start([_heartbeat(conf, role, started_at, physical_networks) for role in conf.agent.roles])
+    LOG.info("agent of %s runs as %s", conf.host, ", ".join(conf.agent.roles))
+    service.run()
+    source.stop()
+    return 0

@@ -1,0 +1,88 @@
+"""Telling the layer 2 network, here and elsewhere, that router MACs are on this host now.
+
+Two things, for all router ports of a pair at once: the local bridges' forwarding entries are pointed at the local
+ports (one netlink batch, rtnetlink RTM_NEWNEIGH), and one gratuitous ARP (RFC 5227 section 3) leaves through each
+bridge's uplink or VXLAN device. Nothing is sent into a bridge: a broadcast into one with hundreds of ports costs
+milliseconds.
+Knows rows of a file that the agent writes; knows nothing of pairs, gates or routers.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+
+_RTM_NEWNEIGH = 28
+_REQUEST_REPLACE_CREATE = 0x1 | 0x100 | 0x400
+_NUD_REACHABLE = 0x02
+_NTF_MASTER = 0x04
+_NDA_LLADDR = 2
+_AF_BRIDGE = 7
+_ETH_P_ARP = 0x0806
+_BROADCAST = b"\xff" * 6
+_BATCH = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """A router port: its bridge port, the device that leads off the host, its MAC, an IPv4 address of it."""
+
+    port: int
+    egress: str
+    mac: bytes
+    address: bytes
+
+    @classmethod
+    def parse(cls, line: str) -> Row:
+        """`<ifindex of the bridge port> <egress device or -> <MAC> <IPv4 address>`"""
+        port, egress, mac, address = line.split()
+        return cls(int(port), egress, bytes.fromhex(mac.replace(":", "")), socket.inet_aton(address))
+
+
+def load(path: str) -> list[Row]:
+    """The rows of a file; none when it is not there."""
+    try:
+        with open(path) as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return []
+    return [Row.parse(line) for line in lines if line]
+
+
+def gratuitous_arp(mac: bytes, address: bytes) -> bytes:
+    """An ARP request for the sender's own address, as an Ethernet frame."""
+    header = _BROADCAST + mac + struct.pack("!H", _ETH_P_ARP)
+    return header + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address + b"\0" * 6 + address
+
+
+def _forwarding_entry(row: Row) -> bytes:
+    attribute = struct.pack("=HH", 10, _NDA_LLADDR) + row.mac + b"\0\0"
+    body = struct.pack("=BxxxiHBB", _AF_BRIDGE, row.port, _NUD_REACHABLE, _NTF_MASTER, 0) + attribute
+    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWNEIGH, _REQUEST_REPLACE_CREATE, 0, 0) + body
+
+
+def claim(rows: list[Row]) -> None:
+    """Point the local bridges' entries for the rows' MACs at the rows' ports. A port that is gone is passed over."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as netlink:
+        netlink.bind((0, 0))
+        for start in range(0, len(rows), _BATCH):
+            netlink.send(b"".join(_forwarding_entry(row) for row in rows[start : start + _BATCH]))
+
+
+def announce(rows: list[Row]) -> int:
+    """Send one gratuitous ARP a row out of its egress device; returns how many left.
+
+    The packet socket has protocol 0: closing one that is bound to a protocol waits for RCU, about 10 ms.
+    """
+    sent = 0
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as packet:
+        for row in rows:
+            if row.egress == "-":
+                continue
+            try:
+                packet.sendto(gratuitous_arp(row.mac, row.address), (row.egress, _ETH_P_ARP))
+                sent += 1
+            except OSError:  # the device is gone or down: the agent will write new rows
+                continue
+    return sent

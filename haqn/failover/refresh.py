@@ -1,0 +1,104 @@
+"""keepalived's once-a-second check: begins a new kernel lease for each open gate.
+
+keepalived runs it, so no gate is refreshed when keepalived is dead or frozen, and the kernel closes them.
+Exit status 0: all is well. 1: a gate that should be open has run out (this host was frozen for longer than the
+lease), or the consumer is dead or stuck (a new one is started); keepalived then puts its instances into FAULT, and
+the peer has them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import sys
+import termios
+import time
+
+from haqn.failover.gate import Gate
+from haqn.failover.state import StateDirectory
+
+#: how long lines may wait in the FIFO before the consumer counts as stuck, in seconds
+_STUCK_AFTER = 0.6
+#: how long the consumer may take to start, in seconds
+_ABSENT_AFTER = 1.0
+
+
+def refresh_gates(directory: StateDirectory, lease_ms: int) -> list[int]:
+    """Refresh the gates of all pairs that are MASTER here; returns those whose lease had run out."""
+    with Gate() as gate, directory.locked():
+        return [pair for pair in directory.masters() if not gate.refresh(pair, lease_ms)]
+
+
+def consumer_pid(directory: str) -> int | None:
+    """The process id of the living consumer; None: there is none (it would hold the lock)."""
+    try:
+        with open(f"{directory}/consumer.pid", "r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0) or None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def backlog(fifo: str) -> int:
+    """Bytes in the FIFO that nobody has read; 0 when it is not there."""
+    try:
+        pipe = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        return int(struct.unpack("=i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0])
+    finally:
+        os.close(pipe)
+
+
+def wait_for_consumer(directory: str) -> int | None:
+    """The consumer's process id; keepalived may have started it at this very moment, so it has a while to appear."""
+    deadline = time.monotonic() + _ABSENT_AFTER
+    while (pid := consumer_pid(directory)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return pid
+
+
+def is_stuck(fifo: str) -> bool:
+    """Whether the FIFO has been holding unread lines for too long."""
+    deadline = time.monotonic() + _STUCK_AFTER
+    while backlog(fifo):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def start_consumer(directory: str, lease_ms: int, fifo: str) -> None:
+    """Start a consumer that outlives this process; it reads what waits in the FIFO."""
+    import subprocess  # noqa: PLC0415 - rarely needed, and slow to import
+
+    subprocess.Popen(
+        [sys.executable, "-SIE", sys.argv[0], "consume", str(directory), str(lease_ms), str(fifo)],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        close_fds=True,
+    )
+
+
+def run(directory: str, lease_ms: int, fifo: str) -> int:
+    """One check; the exit status is keepalived's answer."""
+    with open(f"{directory}/refreshed", "w"):
+        pass
+    consumer = wait_for_consumer(directory)
+    if consumer is not None and is_stuck(fifo):
+        os.kill(consumer, signal.SIGKILL)
+        consumer = None
+    if consumer is None:
+        start_consumer(directory, lease_ms, fifo)
+        return 1
+    try:
+        return 1 if refresh_gates(StateDirectory(directory), lease_ms) else 0
+    except OSError as error:
+        print(f"haqn-failover: {error}", file=sys.stderr, flush=True)
+        return 1

@@ -1,0 +1,87 @@
+"""nftables rulesets, applied atomically through libnftables (libnftables(3)) in this process.
+
+Knows tables as texts; what is in them is decided by its callers' templates. Every ruleset that replaces a table
+carries a digest of its own text as the table's comment, so that an unchanged one is recognised after a restart.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import threading
+
+from haqn.exceptions import HostError
+
+_JSON_OUTPUT = 1 << 4
+
+
+def _load() -> ctypes.CDLL:
+    library = ctypes.CDLL("libnftables.so.1")
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    library.nft_ctx_free.argtypes = [ctypes.c_void_p]
+    library.nft_ctx_buffer_error.argtypes = [ctypes.c_void_p]
+    library.nft_ctx_buffer_output.argtypes = [ctypes.c_void_p]
+    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+    library.nft_ctx_set_dry_run.argtypes = [ctypes.c_void_p, ctypes.c_bool]
+    library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    for name in ("nft_ctx_get_error_buffer", "nft_ctx_get_output_buffer"):
+        getattr(library, name).restype = ctypes.c_char_p
+        getattr(library, name).argtypes = [ctypes.c_void_p]
+    return library
+
+
+_library: ctypes.CDLL | None = None
+# The parser of libnftables keeps global state: one thread at a time.
+_lock = threading.Lock()
+
+
+def run(commands: str, *, check_only: bool = False, as_json: bool = False) -> str:
+    """Give nft commands to the kernel in one transaction, in the namespace that the calling thread is in.
+
+    Returns what they print. `check_only` is `nft --check`. Raises HostError with nft's own message.
+    """
+    global _library  # noqa: PLW0603 - loaded at the first use, so that tools without nftables can import this
+    with _lock:
+        if _library is None:
+            _library = _load()
+        context = _library.nft_ctx_new(0)
+        try:
+            _library.nft_ctx_buffer_error(context)
+            _library.nft_ctx_buffer_output(context)
+            _library.nft_ctx_set_dry_run(context, check_only)
+            if as_json:
+                _library.nft_ctx_output_set_flags(context, _JSON_OUTPUT)
+            status = _library.nft_run_cmd_from_buffer(context, commands.encode())
+            errors = _library.nft_ctx_get_error_buffer(context).decode(errors="replace")
+            output: str = _library.nft_ctx_get_output_buffer(context).decode(errors="replace")
+        finally:
+            _library.nft_ctx_free(context)
+    if status:
+        raise HostError(f"cannot apply nftables commands: {errors.strip().splitlines()[0] if errors else 'refused'}")
+    return output
+
+
+def table_comments() -> dict[tuple[str, str], str]:
+    """(family, table) -> comment, of the namespace that the calling thread is in."""
+    listing = json.loads(run("list tables", as_json=True) or "{}")
+    found = {}
+    for item in listing.get("nftables", []):
+        if "table" in item:
+            table = item["table"]
+            found[table["family"], table["name"]] = table.get("comment", "")
+    return found
+
+
+def digest(body: str) -> str:
+    """What marks a table that was made from `body`."""
+    return hashlib.blake2b(body.encode(), digest_size=8).hexdigest()
+
+
+def replace_table(family: str, name: str, body: str, *, comment: str | None = None) -> None:
+    """Replace table `name` by one with `body` in a single transaction; NAT mappings live on in conntrack."""
+    run(
+        f"add table {family} {name}\ndelete table {family} {name}\n"
+        f'table {family} {name} {{\n comment "{comment or digest(body)}"\n{body}\n}}\n'
+    )
