@@ -1,0 +1,130 @@
+"""What holds for every plan, whatever happens to the cluster."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from haqn.model import RouterRequest
+from haqn.scheduler.planner import plan
+from haqn.scheduler.view import Policy, decode_view, encode_view
+from tests.unit.scheduler.cluster import POLICY, Cluster
+from tests.unit.scheduler.support import agent, apply
+
+INDEX = st.integers(0, 5)
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("crash"), INDEX),
+        st.tuples(st.just("return"), INDEX),
+        st.tuples(st.just("drain"), INDEX),
+        st.tuples(st.just("undrain"), INDEX),
+        st.tuples(st.just("add"), st.booleans(), st.none() | INDEX),
+        st.tuples(st.just("pin"), INDEX, INDEX),
+        st.tuples(st.just("delete"), INDEX),
+        st.tuples(st.just("vrrp"), st.booleans()),
+        st.tuples(st.just("plan")),
+    ),
+    max_size=40,
+)
+AGENTS = st.lists(st.sampled_from("ab"), min_size=1, max_size=6).map(
+    lambda zones: [agent(f"net{i}", zone=zone) for i, zone in enumerate(zones)]
+)
+
+
+def happen(cluster: Cluster, number: int, event: tuple):
+    match event:
+        case ("crash" | "return" as what, index):
+            cluster.set_agent(index, alive=what == "return")
+        case ("drain" | "undrain" as what, index):
+            cluster.set_agent(index, draining=what == "drain")
+        case ("add", ha, pin):
+            cluster.add_router(RouterRequest(id=f"r{number}", ha=ha), pin)
+        case ("pin", index, where):
+            cluster.pin(index, where)
+        case ("delete", index):
+            cluster.delete_router(index)
+        case ("vrrp", handover):
+            cluster.vrrp(handover=handover)
+        case ("plan",):
+            cluster.plan_once()
+
+
+@given(AGENTS, EVENTS)
+@settings(max_examples=300, deadline=None)
+def test_plan_is_safe_deterministic_and_final(agents, events):
+    cluster = Cluster(agents)
+    for number, event in enumerate(events):
+        happen(cluster, number, event)
+        view = cluster.view
+        made = plan(view, POLICY)
+        shuffled = {
+            name: tuple(random.sample(getattr(view, name), len(getattr(view, name))))
+            for name in ("agents", "pairs", "bindings", "pins", "routers", "observations", "vacancies")
+        }
+        assert plan(replace(view, **shuffled), POLICY) == made
+        assert plan(*decode_view(encode_view(view, POLICY))) == made
+        cluster.plan_once()
+        assert plan(cluster.view, POLICY).actions == (), "the plan of an applied plan is empty"
+        cluster.view = view
+
+
+@given(AGENTS, EVENTS)
+@settings(max_examples=200, deadline=None)
+def test_it_converges_and_every_router_gets_what_there_is(agents, events):
+    cluster = Cluster(agents)
+    for number, event in enumerate(events):
+        happen(cluster, number, event)
+    cluster.settle()
+    for index in range(len(agents)):
+        cluster.set_agent(index, alive=True, draining=False)
+    cluster.settle()
+
+    bindings = {b.router_id: b for b in cluster.view.bindings}
+    for router in cluster.view.routers:
+        wanted = min(2, len(agents)) if router.ha else 1
+        assert len(cluster.members(bindings[router.id])) == wanted
+    for pin in cluster.view.pins:
+        assert pin.agent_id in cluster.members(bindings[pin.router_id])
+    for pair in cluster.view.pairs:
+        zones = {a.id: a.zone for a in agents}
+        assert pair.active_agent_id != pair.backup_agent_id
+        assert cluster.masters[pair.id] == pair.active_agent_id
+        assert pair.active_agent_id in zones
+
+
+def test_loads_are_even_and_stay_even_after_any_single_failure():
+    agents = [agent(f"net{i}", zone="abc"[i % 3]) for i in range(10)]
+    cluster = Cluster(agents)
+    for number in range(1000):
+        cluster.add_router(RouterRequest(id=f"r{number:04}"))
+    policy = Policy()
+    made = plan(cluster.view, policy)
+    from_scratch = cluster_after(cluster, made)
+    assert set(active_loads(from_scratch).values()) == {100}
+    for pair in from_scratch.view.pairs:
+        zones = {a.zone for a in agents if a.id in pair.members}
+        assert len(zones) == 2
+
+    for index, dead in enumerate(agents):
+        failed = cluster_after(cluster, made)
+        failed.vrrp()
+        failed.set_agent(index, alive=False)
+        failed.vrrp()
+        failed = cluster_after(failed, plan(failed.view, policy))
+        loads = active_loads(failed)
+        assert dead.id not in loads
+        assert sum(loads.values()) == 1000
+        assert all(abs(load - 1000 / 9) <= 0.2 * 1000 / 9 for load in loads.values()), loads
+
+
+def cluster_after(cluster: Cluster, made) -> Cluster:
+    after = Cluster([])
+    after.view, after.masters = apply(cluster.view, made), dict(cluster.masters)
+    return after
+
+
+def active_loads(cluster: Cluster) -> Counter:
+    pairs = {p.id: p for p in cluster.view.pairs}
+    return Counter(pairs[b.pair_id].active_agent_id for b in cluster.view.bindings)
