@@ -6,6 +6,7 @@ haqn's types. No object from here may leave `haqn.coordination`.
 
 from __future__ import annotations
 
+import queue
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +31,17 @@ _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
 )
 
+_SETTLED = (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
+
 RpcError = grpc.RpcError
 #: A generated protobuf message, or a stub: etcd3 has no types.
 Message = Any
 
-__all__ = ["Connection", "Credentials", "Message", "RpcError", "connect", "rpc", "status"]
+__all__ = ["CannotConnect", "Connection", "Credentials", "Message", "RpcError", "connect", "rpc", "status"]
+
+
+class CannotConnect(Exception):
+    """The member cannot be reached; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,7 @@ class Connection:
 def connect(endpoint: str, credentials: Credentials, timeout: float) -> Connection:
     """Connect to `host:port` and authenticate, within `timeout` seconds.
 
-    Raises RpcError when the member refuses the user, TimeoutError when it cannot be
+    Raises RpcError when the member refuses the user, CannotConnect when it cannot be
     reached, OSError or ValueError when the certificate files cannot be used.
     """
     host, _, port = endpoint.rpartition(":")
@@ -84,12 +91,21 @@ def connect(endpoint: str, credentials: Credentials, timeout: float) -> Connecti
 
 
 def _wait_until_connected(channel: grpc.Channel, timeout: float) -> None:
-    ready = grpc.channel_ready_future(channel)
+    settled: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def look(state: grpc.ChannelConnectivity) -> None:
+        if state in _SETTLED:
+            settled.put(state is grpc.ChannelConnectivity.READY)
+
+    channel.subscribe(look, try_to_connect=True)
     try:
-        ready.result(timeout=timeout)
-    except grpc.FutureTimeoutError:
-        ready.cancel()  # or its thread polls the channel for ever
-        raise TimeoutError("cannot connect in time") from None
+        connected = settled.get(timeout=timeout)
+    except queue.Empty:
+        raise CannotConnect("no connection in time") from None
+    finally:
+        channel.unsubscribe(look)
+    if not connected:
+        raise CannotConnect("connection failed")
 
 
 def status(error: grpc.RpcError) -> tuple[str, str]:
