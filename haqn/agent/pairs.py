@@ -48,6 +48,11 @@ class PairsSettings:
     python: str
 
 
+def make_gate(templates: jinja2.Environment) -> None:
+    """Make the gate, shut for every pair, or leave it as it is; it must be there before the first port. HostError."""
+    nftables.run(templates.get_template("gate.nft.j2").render(first_group=FIRST_PAIR_ID))
+
+
 def role_level(document: PairDocument, carried_epoch: int, level: int | None, *, is_master: bool) -> int | None:
     """The role level that the agent writes for this document; None: it leaves what is there.
 
@@ -77,7 +82,6 @@ class Pairs:
         self._documents: dict[int, PairDocument] = {}
         self._last_refresh = 0.0
         self._silent_checks = 0
-        nftables.run(templates.get_template("gate.nft.j2").render(first_group=FIRST_PAIR_ID))
 
     def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
         """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped."""
@@ -93,7 +97,8 @@ class Pairs:
         with self.state.locked():
             for document in wanted.values():
                 self._carry_out(document)
-        if wanted or not holding:
+        # while holding, a pair that has no document (yet) stays in keepalived.conf
+        if not holding or (wanted and not self.state.pairs() - set(wanted)):
             self._apply_daemon(errors)
         if not holding:
             self._forget(self.state.pairs() - set(wanted))

@@ -110,7 +110,7 @@ class Routers:
         check(router)
         ports = self._ports(router, networks)
         namespace = diff.namespace(router.router_id)
-        if namespace not in netns.names():
+        if not netns.exists(namespace):
             netns.create(namespace)
         self._prepare(namespace, router)
         with Netlink() as host, Netlink.of(namespace) as inside:
@@ -263,15 +263,12 @@ class Routers:
     def remove(router_id: str) -> None:
         """Remove the namespace; its ports go with it."""
         namespace = diff.namespace(router_id)
-        if namespace not in netns.names():
-            return
-        with Netlink() as host:
-            with Netlink.of(namespace) as inside:
-                names = list(inside.links())
-            for name in names:
-                prefix, _, short = name.partition("-")
-                if prefix in {"qr", "qg"}:
-                    host.delete_link("tap" + short)
+        if netns.exists(namespace):
+            with Netlink() as host, Netlink.of(namespace) as inside:
+                for name in inside.links():
+                    prefix, _, short = name.partition("-")
+                    if prefix in {"qr", "qg"}:
+                        host.delete_link("tap" + short)
         netns.remove(namespace)
 
     @staticmethod

@@ -19,16 +19,18 @@ from haqn.documents import Heartbeat, encode
 class Source:
     """One host's connection to the control plane. Start it in the process that uses it."""
 
-    def __init__(self, etcd: Etcd, host: str, ttl: int, poke: Callable[[], None]) -> None:
-        """`ttl`: of the lease, in seconds. `poke` is called from another thread when documents have changed."""
+    def __init__(self, etcd: Etcd, host: str, ttl: int) -> None:
+        """`ttl`: of the lease, in seconds."""
         self._host = host
-        self._poke = poke
+        self._poke: Callable[[], None] = lambda: None
         self._changed = threading.Event()
         self._session = Session(etcd, ttl)
         self._informer = Informer(etcd, keys.desired(host), on_change=self._on_change)
         self._reported_pairs: set[int] = set()
 
-    def start(self, heartbeats: Iterable[Heartbeat]) -> None:
+    def start(self, heartbeats: Iterable[Heartbeat], poke: Callable[[], None]) -> None:
+        """`poke` is called from another thread when documents have changed."""
+        self._poke = poke
         for heartbeat in heartbeats:
             self.beat(heartbeat)
         self._informer.start()

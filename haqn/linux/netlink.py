@@ -1,6 +1,6 @@
 """Links, addresses, routes and forwarding entries of one network namespace, by rtnetlink.
 
-The only importer of pyroute2 but for `netns`. Speaks in names and plain values; every failure is a HostError that
+The only importer of pyroute2. Speaks in names and plain values; every failure is a HostError that
 says what was tried. A handle belongs to one thread.
 """
 

@@ -1,6 +1,7 @@
-"""Named network namespaces (ip-netns(8)), entered by one thread at a time without a fork.
+"""Named network namespaces (ip-netns(8)), made and entered by the calling thread alone.
 
-A socket stays in the namespace that it was opened in, so entering is needed only while sockets are opened.
+Without a fork, which a process with gRPC threads must not do, and which costs milliseconds. A socket stays in the
+namespace that it was opened in, so entering is needed only while sockets are opened.
 """
 
 from __future__ import annotations
@@ -11,20 +12,31 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyroute2 import netns
-
 from haqn.exceptions import HostError
 
 DIRECTORY = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
+_MS_BIND = 4096
+_MNT_DETACH = 2
+_OWN = b"/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _setns(file: int, name: str) -> None:
-    if _libc.setns(file, _CLONE_NEWNET):
-        code = ctypes.get_errno()
-        raise HostError(f"cannot enter network namespace {name}: {os.strerror(code)}")
+def _must(result: int, what: str) -> None:
+    if result:
+        raise HostError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
+
+
+@contextlib.contextmanager
+def _returning() -> Iterator[None]:
+    """Bring the thread back to the namespace that it is in now."""
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        _must(_libc.setns(home, _CLONE_NEWNET), "return to the network namespace of this process")
+        os.close(home)
 
 
 @contextlib.contextmanager
@@ -34,42 +46,40 @@ def entered(name: str) -> Iterator[None]:
         target = os.open(DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise HostError(f"cannot enter network namespace {name}: {error.strerror}") from error
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _setns(target, name)
-        try:
+        with _returning():
+            _must(_libc.setns(target, _CLONE_NEWNET), f"enter network namespace {name}")
             yield
-        finally:
-            _setns(home, "of this process")
     finally:
         os.close(target)
-        os.close(home)
 
 
 def names() -> set[str]:
     """The named namespaces of this host."""
-    return set(netns.listnetns(str(DIRECTORY)))
+    return set(os.listdir(DIRECTORY)) if DIRECTORY.is_dir() else set()
+
+
+def exists(name: str) -> bool:
+    """Whether there is a namespace of that name; a name without one behind it, left by a crash, does not count."""
+    return os.path.ismount(DIRECTORY / name)
 
 
 def create(name: str) -> None:
-    """Make the namespace; one that exists is left as it is."""
-    try:
-        netns.create(name)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise HostError(f"cannot create network namespace {name}: {error.strerror}") from error
+    """Make the namespace. Raises HostError when it cannot be, or is there already."""
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = DIRECTORY / name
+    path.touch(mode=0o444)
+    with _returning():
+        _must(_libc.unshare(_CLONE_NEWNET), f"create network namespace {name}")
+        _must(_libc.mount(_OWN, os.fsencode(path), b"none", _MS_BIND, None), f"name network namespace {name}")
 
 
 def remove(name: str) -> None:
     """Remove the namespace and all devices in it; one that is not there is no error."""
-    try:
-        netns.remove(name)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise HostError(f"cannot remove network namespace {name}: {error.strerror}") from error
-    (DIRECTORY / name).unlink(missing_ok=True)
+    path = DIRECTORY / name
+    while os.path.ismount(path):
+        _must(_libc.umount2(os.fsencode(path), _MNT_DETACH), f"remove network namespace {name}")
+    path.unlink(missing_ok=True)
 
 
 def set_sysctls(values: dict[str, str]) -> None:
