@@ -1,0 +1,1 @@
+"""A whole cluster on one machine: hosts are namespaces, everything else is real."""
