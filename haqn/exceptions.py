@@ -72,3 +72,223 @@ class StaleLeader(HaqnError):
 
 class HostError(HaqnError):
     """The kernel or a daemon of this host refused something; says what was tried."""
+
+
+# -- what the API answers -----------------------------------------------------------------
+
+
+class ApiError(HaqnError):
+    """Base of what a client did wrong, or cannot have now. `message` is filled in with the named facts."""
+
+    message = "{reason}"
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(self.message.format(**facts))
+
+
+class BadRequest(ApiError):
+    message = "Bad {resource} request: {msg}."
+
+
+class NotFound(ApiError):
+    pass
+
+
+class Conflict(ApiError):
+    pass
+
+
+class InUse(Conflict):
+    message = "The resource is in use."
+
+
+class PolicyNotAuthorized(ApiError):
+    message = "{action} is disallowed by policy"
+
+
+class ServiceUnavailable(ApiError):
+    message = "The service is unavailable: {reason}."
+
+
+class HTTPBadRequest(BadRequest):
+    """The body or the query string does not have the shape that it should have."""
+
+    message = "{reason}"
+
+
+class HTTPNotFound(NotFound):
+    message = "The resource could not be found."
+
+
+class InvalidInput(BadRequest):
+    message = "Invalid input for operation: {error_message}."
+
+
+class ExtensionNotFound(NotFound):
+    message = "Extension with alias {alias} does not exist"
+
+
+# networks
+
+
+class NetworkNotFound(NotFound):
+    message = "Network {network_id} could not be found."
+
+
+class NetworkInUse(InUse):
+    message = (
+        "Unable to complete operation on network {network_id}. There are one or more ports still in use on the "
+        "network, id for these ports is {ports}."
+    )
+
+
+class ExternalNetworkInUse(InUse):
+    message = (
+        "External network {network_id} cannot be updated to be made non-external, since it has existing gateway ports"
+    )
+
+
+class TunnelIdInUse(InUse):
+    message = "Unable to create the network. The tunnel ID {tunnel_id} is in use."
+
+
+class FlatNetworkInUse(InUse):
+    message = "Unable to create the flat network. Physical network {physical_network} is in use."
+
+
+class NoNetworkAvailable(ServiceUnavailable):
+    message = "Unable to create the network. No tenant network is available for allocation."
+
+
+# subnets
+
+
+class SubnetNotFound(NotFound):
+    message = "Subnet {subnet_id} could not be found."
+
+
+class SubnetInUse(InUse):
+    message = "Unable to complete operation on subnet {subnet_id}: {reason}."
+
+
+class OutOfBoundsAllocationPool(BadRequest):
+    message = "The allocation pool {pool} spans beyond the subnet cidr {subnet_cidr}."
+
+
+class InvalidAllocationPool(BadRequest):
+    message = "The allocation pool {pool} is not valid."
+
+
+class OverlappingAllocationPools(Conflict):
+    message = "Found overlapping allocation pools: {pool_1} {pool_2} for subnet {subnet_cidr}."
+
+
+class GatewayConflictWithAllocationPools(InUse):
+    message = "Gateway ip {ip_address} conflicts with allocation pool {pool}."
+
+
+class GatewayIpInUse(InUse):
+    message = "Current gateway ip {ip_address} already in use by port {port_id}. Unable to update."
+
+
+# ports and addresses
+
+
+class PortNotFound(NotFound):
+    message = "Port {port_id} could not be found."
+
+
+class PortInUse(InUse):
+    message = (
+        "Unable to complete operation on port {port_id} for network {network_id}. "
+        "Port already has an attached device {device_id}."
+    )
+
+
+class ServicePortInUse(InUse):
+    message = "Port {port_id} cannot be deleted or changed directly via the port API: {reason}."
+
+
+class MacAddressInUse(InUse):
+    message = "Unable to complete operation for network {network_id}. The mac address {mac} is in use."
+
+
+class IpAddressAlreadyAllocated(Conflict):
+    message = "IP address {ip} already allocated in subnet {subnet_id}"
+
+
+class IpAddressGenerationFailure(Conflict):
+    message = "No more IP addresses available on network {network_id}."
+
+
+class InvalidIpForSubnet(BadRequest):
+    message = "IP address {ip_address} is not a valid IP for the specified subnet."
+
+
+class InvalidIpForNetwork(BadRequest):
+    message = "IP address {ip_address} is not a valid IP for any of the subnets on the specified network."
+
+
+# routers
+
+
+class RouterNotFound(NotFound):
+    message = "Router {router_id} could not be found"
+
+
+class RouterInUse(InUse):
+    message = "Router {router_id} {reason}"
+
+
+class RouterInterfaceNotFound(NotFound):
+    message = "Router {router_id} does not have an interface with id {port_id}"
+
+
+class RouterInterfaceNotFoundForSubnet(NotFound):
+    message = "Router {router_id} has no interface on subnet {subnet_id}"
+
+
+class SubnetMismatchForPort(BadRequest):
+    message = "Subnet on port {port_id} does not match the requested subnet {subnet_id}"
+
+
+class RouterInterfaceInUseByRoute(InUse):
+    message = (
+        "Router interface for subnet {subnet_id} on router {router_id} cannot be deleted, "
+        "as it is required by one or more routes."
+    )
+
+
+class InvalidRoutes(BadRequest):
+    message = "Invalid format for routes: {routes}, {reason}"
+
+
+# agents
+
+
+class AgentNotFound(NotFound):
+    message = "Agent {agent_id} could not be found"
+
+
+class InvalidL3Agent(AgentNotFound):
+    message = "Agent {agent_id} is not a L3 Agent or has been disabled"
+
+
+class AgentInUse(InUse):
+    message = "Agent {agent_id} cannot be deleted: {reason}."
+
+
+class RouterHostedByL3Agent(Conflict):
+    message = "The router {router_id} has been already hosted by the L3 Agent {agent_id}."
+
+
+class RouterNotHostedByL3Agent(Conflict):
+    message = "The router {router_id} is not hosted by L3 agent {agent_id}."
+
+
+class RouterSchedulingFailed(Conflict):
+    message = "Failed scheduling router {router_id} to the L3 Agent {agent_id}."
+
+
+class RouterReschedulingFailed(Conflict):
+    message = "Failed rescheduling router {router_id}: {reason}."

@@ -1,0 +1,134 @@
+"""Resources as tables of attributes, from which validation, filters and answers follow.
+
+Pure. An attribute is declared once, with its name in the API and its field in the store; nothing else in haqn lists
+the attributes of a resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from haqn.api.context import Context
+from haqn.api.kinds import Integer, Invalid, Kind, Text, Timestamp, Uuid
+from haqn.exceptions import HTTPBadRequest, PolicyNotAuthorized
+
+#: The attribute must be given on POST.
+REQUIRED: Final = object()
+#: The attribute is left out when it is not given; the store finds a value.
+UNSET: Final = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """One attribute of a resource."""
+
+    name: str
+    kind: Kind
+    #: column or child of the store; default: the name
+    field: str = ""
+    post: bool = False
+    put: bool = False
+    #: on POST: a value, REQUIRED or UNSET
+    default: Any = UNSET
+    #: that it is column does not make a filter useful; `fixed_ips` and the like need a condition of the store
+    filterable: bool = True
+    #: neither shown to nor settable by anybody but admins
+    admin_only: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.field or self.name
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The attributes of the resource called `resource` (singular)."""
+
+    resource: str
+    members: tuple[Attribute, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {attribute.name: attribute for attribute in self.members})
+
+    def by_name(self) -> Mapping[str, Attribute]:
+        members: Mapping[str, Attribute] = self._by_name  # type: ignore[attr-defined] # set in __post_init__
+        return members
+
+    def parse_create(self, body: object, context: Context) -> dict[str, Any]:
+        """Fields for the store of the object in a POST. Raises HTTPBadRequest, PolicyNotAuthorized."""
+        given = self._given(body)
+        values = {}
+        for attribute in self.members:
+            if attribute.name in given:
+                if not attribute.post:
+                    raise HTTPBadRequest(reason=f"Attribute '{attribute.name}' not allowed in POST")
+                self._authorize(attribute, context)
+                _put(values, attribute, self._parse(attribute, given[attribute.name]))
+            elif attribute.default is REQUIRED:
+                raise HTTPBadRequest(
+                    reason=f"Failed to parse request. Required attribute '{attribute.name}' not specified"
+                )
+            elif attribute.default is not UNSET:
+                values.setdefault(attribute.key, attribute.default)
+        return values
+
+    def parse_update(self, body: object, context: Context) -> dict[str, Any]:
+        """Fields for the store of the changes in a PUT. Raises HTTPBadRequest, PolicyNotAuthorized."""
+        given = self._given(body)
+        changes: dict[str, Any] = {}
+        for attribute in self.members:
+            if attribute.name in given:
+                if not attribute.put:
+                    raise HTTPBadRequest(reason=f"Cannot update read-only attribute {attribute.name}")
+                self._authorize(attribute, context)
+                _put(changes, attribute, self._parse(attribute, given[attribute.name]))
+        return changes
+
+    def show(self, row: Mapping[str, Any], context: Context, wanted: Collection[str] | None = None) -> dict[str, Any]:
+        """The answer that describes `row`, with the `wanted` attributes only (None: with all)."""
+        return {
+            attribute.name: attribute.kind.show(row[attribute.key])
+            for attribute in self.members
+            if (wanted is None or attribute.name in wanted) and (context.is_admin or not attribute.admin_only)
+        }
+
+    def _given(self, body: object) -> Mapping[str, object]:
+        if not isinstance(body, dict):
+            raise HTTPBadRequest(reason=f"Invalid input for {self.resource}. Reason: it is not a dictionary.")
+        unknown = sorted(body.keys() - self.by_name().keys())
+        if unknown:
+            raise HTTPBadRequest(reason=f"Unrecognized attribute(s) {', '.join(ascii(name) for name in unknown[:10])}")
+        return body
+
+    def _parse(self, attribute: Attribute, value: object) -> Any:  # noqa: ANN401 each kind has a type of its own
+        try:
+            return attribute.kind.parse(value)
+        except Invalid as error:
+            raise HTTPBadRequest(reason=f"Invalid input for {attribute.name}. Reason: {error}") from None
+
+    def _authorize(self, attribute: Attribute, context: Context) -> None:
+        if attribute.admin_only and not context.is_admin:
+            raise PolicyNotAuthorized(action=f"setting {attribute.name} of a {self.resource}")
+
+
+def _put(values: dict[str, Any], attribute: Attribute, value: object) -> None:
+    """Two names of one field (tenant_id, project_id) must not disagree."""
+    if values.get(attribute.key, value) != value:
+        raise HTTPBadRequest(reason=f"Invalid input for {attribute.name}. Reason: it is given twice, differently.")
+    values[attribute.key] = value
+
+
+def standard() -> tuple[Attribute, ...]:
+    """Neutron's standard attributes, which every resource but agents has."""
+    return (
+        Attribute(name="id", kind=Uuid()),
+        Attribute(name="name", kind=Text(), post=True, put=True, default=""),
+        Attribute(name="project_id", kind=Text(), post=True),
+        Attribute(name="tenant_id", kind=Text(), field="project_id", post=True),
+        Attribute(name="description", kind=Text(), post=True, put=True, default=""),
+        Attribute(name="created_at", kind=Timestamp()),
+        Attribute(name="updated_at", kind=Timestamp()),
+        Attribute(name="revision_number", kind=Integer()),
+    )

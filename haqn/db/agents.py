@@ -1,0 +1,138 @@
+"""What the API may do to agents, and an operator's wishes of which agent hosts a router (pins).
+
+Agents are registered by the monitor, and routers are bound to them by the monitor alone (`bindings`). Whether an agent
+is alive is not in SQL: callers say what they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from haqn.db import outbox, routers, tables
+from haqn.db.clock import utcnow
+from haqn.db.session import Connection
+from haqn.db.settings import Settings
+from haqn.db.store import Query, Row, Store
+from haqn.exceptions import (
+    AgentInUse,
+    AgentNotFound,
+    InvalidL3Agent,
+    RouterHostedByL3Agent,
+    RouterNotHostedByL3Agent,
+    RouterReschedulingFailed,
+)
+from haqn.model import AgentType
+
+_agents, _pairs, _bindings, _pins = tables.agents, tables.pairs, tables.bindings, tables.pins
+
+
+def _among(values: Sequence[Collection[str]]) -> sa.ColumnElement[bool]:
+    """Agents whose id is in one of the collections: how what is known outside SQL becomes a filter."""
+    return _agents.c.id.in_({agent_id for collection in values for agent_id in collection})
+
+
+STORE = Store(kind="agent", table=_agents, not_found=AgentNotFound, conditions={"among": _among})
+
+
+def update(connection: Connection, _settings: Settings, agent_id: str, changes: Row) -> Row:
+    """Change what an operator may say of an agent. Raises AgentNotFound."""
+    STORE.bare(connection, agent_id, lock=True)
+    STORE.update(connection, agent_id, changes)
+    return STORE.get(connection, agent_id)
+
+
+def delete(connection: Connection, _settings: Settings, agent_id: str) -> None:
+    """Forget a dead agent, and the pairs that it leaves without a router.
+
+    Raises AgentNotFound, AgentInUse while a router is bound to it: the monitor moves it off first.
+    """
+    STORE.bare(connection, agent_id, lock=True)
+    own = _member(agent_id)
+    bound = connection.scalar(
+        sa.select(_bindings.c.router_id)
+        .select_from(_bindings.outerjoin(_pairs, _pairs.c.id == _bindings.c.pair_id))
+        .where(sa.or_(_bindings.c.agent_id == agent_id, own))
+        .limit(1)
+    )
+    if bound is not None:
+        raise AgentInUse(agent_id=agent_id, reason=f"router {bound} is bound to it")
+    connection.execute(_pairs.delete().where(own))
+    STORE.delete(connection, agent_id)
+
+
+def all_ids(connection: Connection) -> list[str]:
+    """The ids of all agents that were ever registered and not deleted."""
+    return list(connection.scalars(sa.select(_agents.c.id)))
+
+
+def routers_on(connection: Connection, agent_id: str) -> list[Row]:
+    """The routers that are bound to the agent, or pinned to it and not yet bound. Raises AgentNotFound."""
+    STORE.bare(connection, agent_id)
+    bound = (
+        sa.select(_bindings.c.router_id)
+        .select_from(_bindings.outerjoin(_pairs, _pairs.c.id == _bindings.c.pair_id))
+        .where(sa.or_(_bindings.c.agent_id == agent_id, _member(agent_id)))
+    )
+    pinned = sa.select(_pins.c.router_id).where(_pins.c.agent_id == agent_id)
+    ids = connection.scalars(sa.union(bound, pinned)).all()
+    return routers.STORE.list(connection, Query(filters={"id": ids})) if ids else []
+
+
+def agents_of(connection: Connection, router_id: str) -> list[tuple[Row, int | None]]:
+    """The agents that host the router, the designated ACTIVE first, each with the pair it hosts it by.
+
+    Raises RouterNotFound.
+    """
+    routers.STORE.bare(connection, router_id)
+    binding = connection.execute(
+        sa.select(_bindings.c.agent_id, _bindings.c.pair_id, _pairs.c.active_agent_id, _pairs.c.backup_agent_id)
+        .select_from(_bindings.outerjoin(_pairs, _pairs.c.id == _bindings.c.pair_id))
+        .where(_bindings.c.router_id == router_id)
+    ).first()
+    if binding is None:
+        return []
+    members = [binding.agent_id] if binding.pair_id is None else [binding.active_agent_id, binding.backup_agent_id]
+    rows = {row["id"]: row for row in STORE.list(connection, Query(filters={"id": members}))}
+    return [(rows[agent_id], binding.pair_id) for agent_id in members]
+
+
+def pin(connection: Connection, agent_id: str, router_id: str) -> None:
+    """Record that an operator wants the agent to host the router; nothing when it was recorded before.
+
+    Raises InvalidL3Agent, RouterNotFound, RouterHostedByL3Agent (as many agents as it can have are pinned already).
+    """
+    agent = connection.execute(sa.select(_agents).where(_agents.c.id == agent_id)).mappings().first()
+    if agent is None or agent["agent_type"] != AgentType.L3 or not agent["admin_state_up"]:
+        raise InvalidL3Agent(agent_id=agent_id)
+    router = routers.STORE.bare(connection, router_id, lock=True)
+    pinned = _pinned(connection, router_id)
+    if agent_id in pinned:
+        return
+    if len(pinned) >= (2 if router["ha"] else 1):
+        raise RouterHostedByL3Agent(router_id=router_id, agent_id=", ".join(sorted(pinned)))
+    connection.execute(_pins.insert().values(router_id=router_id, agent_id=agent_id, created_at=utcnow()))
+    outbox.record(connection, "router", router_id)
+
+
+def unpin(connection: Connection, agent_id: str, router_id: str) -> None:
+    """Withdraw the wish. Raises AgentNotFound, RouterNotFound, RouterNotHostedByL3Agent, RouterReschedulingFailed."""
+    STORE.bare(connection, agent_id)
+    routers.STORE.bare(connection, router_id, lock=True)
+    if agent_id not in _pinned(connection, router_id):
+        if any(agent["id"] == agent_id for agent, _ in agents_of(connection, router_id)):
+            raise RouterReschedulingFailed(
+                router_id=router_id, reason=f"agent {agent_id} was not chosen by hand; drain or disable it instead"
+            )
+        raise RouterNotHostedByL3Agent(router_id=router_id, agent_id=agent_id)
+    connection.execute(_pins.delete().where(_pins.c.router_id == router_id, _pins.c.agent_id == agent_id))
+    outbox.record(connection, "router", router_id)
+
+
+def _pinned(connection: Connection, router_id: str) -> set[str]:
+    return set(connection.scalars(sa.select(_pins.c.agent_id).where(_pins.c.router_id == router_id)))
+
+
+def _member(agent_id: str) -> sa.ColumnElement[bool]:
+    return sa.or_(_pairs.c.active_agent_id == agent_id, _pairs.c.backup_agent_id == agent_id)

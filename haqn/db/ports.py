@@ -1,0 +1,200 @@
+"""The rules of writing ports: addresses and MACs that nobody else has. Ports of routers are written by `routers`."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from haqn.db import ipam, tables
+from haqn.db.networks import STORE as NETWORKS
+from haqn.db.owners import ROUTER_OWNERS
+from haqn.db.session import Connection
+from haqn.db.settings import Settings
+from haqn.db.store import Row, Store, select_in
+from haqn.exceptions import InvalidInput, MacAddressInUse, PortNotFound, ServicePortInUse
+
+_ports = tables.ports
+_allocations = tables.ip_allocations
+#: What may be changed on a port that belongs to a router.
+_ROUTER_PORT_CHANGES = frozenset({"name", "description", "admin_state_up"})
+
+
+def load_fixed_ips(connection: Connection, rows: Sequence[Row]) -> None:
+    """Add `fixed_ips` to rows of ports."""
+    by_id = {row["id"]: row for row in rows}
+    for row in rows:
+        row["fixed_ips"] = []
+    statement = sa.select(_allocations.c.port_id, _allocations.c.subnet_id, _allocations.c.ip_address).order_by(
+        _allocations.c.port_id, _allocations.c.position, _allocations.c.ip_address
+    )
+    for child in select_in(connection, statement, _allocations.c.port_id, by_id):
+        by_id[child["port_id"]]["fixed_ips"].append(
+            {"subnet_id": child["subnet_id"], "ip_address": child["ip_address"]}
+        )
+
+
+def _load_router_binding(connection: Connection, rows: Sequence[Row]) -> None:
+    """Add `router_binding` ({pair_id, hosts, the designated ACTIVE's first} or None): where a router's port may be."""
+    for row in rows:
+        row["router_binding"] = None
+    owned = [row for row in rows if row["device_owner"] in ROUTER_OWNERS]
+    if not owned:
+        return
+    found = router_hosts(connection, {row["device_id"] for row in owned})
+    for row in owned:
+        row["router_binding"] = found.get(row["device_id"])
+
+
+def router_hosts(connection: Connection, router_ids: set[str]) -> dict[str, Row]:
+    """router -> {pair_id, hosts}, for the routers that are bound."""
+    bindings, pairs = tables.bindings, tables.pairs
+    active, backup = tables.agents.alias("active"), tables.agents.alias("backup")
+    statement = sa.select(
+        bindings.c.router_id, bindings.c.pair_id, active.c.host.label("active"), backup.c.host.label("backup")
+    ).select_from(
+        bindings.outerjoin(pairs, pairs.c.id == bindings.c.pair_id)
+        .join(active, active.c.id == sa.func.coalesce(pairs.c.active_agent_id, bindings.c.agent_id))
+        .outerjoin(backup, backup.c.id == pairs.c.backup_agent_id)
+    )
+    return {
+        row["router_id"]: {
+            "pair_id": row["pair_id"],
+            "hosts": [host for host in (row["active"], row["backup"]) if host is not None],
+        }
+        for row in select_in(connection, statement, bindings.c.router_id, router_ids)
+    }
+
+
+def _with_fixed_ip(values: Sequence[tuple[str, str]]) -> sa.ColumnElement[bool]:
+    """Ports with an address that meets every key of `values` ((subnet_id|ip_address|ip_address_substr, text))."""
+    by_key: dict[str, list[str]] = {}
+    for key, text in values:
+        by_key.setdefault(key, []).append(text)
+    meets = [_allocations.c.port_id == _ports.c.id]
+    for key, texts in by_key.items():
+        if key == "ip_address_substr":
+            meets.append(sa.or_(*(_allocations.c.ip_address.contains(text, autoescape=True) for text in texts)))
+        else:
+            meets.append(_allocations.c[key].in_(texts))
+    return sa.exists().where(*meets)
+
+
+STORE = Store(
+    kind="port",
+    table=_ports,
+    not_found=PortNotFound,
+    children={"fixed_ips": load_fixed_ips, "router_binding": _load_router_binding},
+    conditions={"fixed_ips": _with_fixed_ip},
+)
+
+
+def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequence[ipam.Allocation]) -> Row:
+    """Insert a port that has the addresses `chosen`. Raises MacAddressInUse."""
+    row = STORE.insert(
+        connection,
+        {
+            "status": "DOWN",
+            "admin_state_up": True,
+            "device_id": "",
+            "device_owner": "",
+            "binding_host_id": "",
+            "binding_profile": {},
+            "binding_vnic_type": "normal",
+            "name": "",
+            "description": "",
+            **values,
+            "mac_address": _mac(connection, settings, values["network_id"], values.get("mac_address")),
+        },
+    )
+    ipam.take(connection, row["id"], chosen)
+    return {**row, "fixed_ips": [_as_row(allocation) for allocation in chosen], "router_binding": None}
+
+
+def create(connection: Connection, settings: Settings, values: Row) -> Row:
+    """Insert a port; `fixed_ips` None: one address of any subnet. Raises NetworkNotFound, MacAddressInUse, InvalidInput
+    and the errors of `ipam.choose`."""
+    _check_owner(values)
+    NETWORKS.bare(connection, values["network_id"])
+    requests = values.pop("fixed_ips", None)
+    chosen = ipam.choose(connection, values["network_id"], requests)
+    return insert(connection, settings, values, chosen)
+
+
+def update(connection: Connection, settings: Settings, port_id: str, changes: Row) -> Row:
+    """Change a port. Raises PortNotFound, ServicePortInUse (a router's port), and what `create` raises."""
+    row = STORE.bare(connection, port_id, lock=True)
+    if row["device_owner"] in ROUTER_OWNERS:
+        forbidden = {name for name in changes.keys() - _ROUTER_PORT_CHANGES if changes[name] != row.get(name)}
+        if forbidden:
+            raise ServicePortInUse(port_id=port_id, reason=f"has device owner {row['device_owner']}")
+    else:
+        _check_owner(changes)
+    if "fixed_ips" in changes:
+        replace_addresses(connection, row, changes.pop("fixed_ips"))
+    if "mac_address" in changes and changes["mac_address"] != row["mac_address"]:
+        changes["mac_address"] = _mac(connection, settings, row["network_id"], changes["mac_address"])
+    STORE.update(connection, port_id, changes)
+    return STORE.get(connection, port_id)
+
+
+def delete(connection: Connection, _settings: Settings, port_id: str) -> None:
+    """Delete a port. Raises PortNotFound, ServicePortInUse (a router's port)."""
+    row = STORE.bare(connection, port_id, lock=True)
+    if row["device_owner"] in ROUTER_OWNERS:
+        raise ServicePortInUse(port_id=port_id, reason=f"has device owner {row['device_owner']}")
+    STORE.delete(connection, port_id)
+
+
+def replace_addresses(connection: Connection, port: Row, requests: Sequence[Row] | None) -> None:
+    """Give the port the addresses that `requests` ask for, keeping those that it has already."""
+    load_fixed_ips(connection, [port])
+    had: list[Row] = port["fixed_ips"]
+    kept: list[Row] = []
+    missing: list[Row] = []
+    for request in [{}] if requests is None else requests:
+        match = next((ip for ip in had if ip not in kept and request.items() <= ip.items()), None)
+        if match is None:
+            missing.append(request)
+        else:
+            kept.append(match)
+    for address in had:
+        if address not in kept:
+            connection.execute(
+                _allocations.delete().where(
+                    _allocations.c.subnet_id == address["subnet_id"],
+                    _allocations.c.ip_address == address["ip_address"],
+                )
+            )
+    chosen = ipam.choose(connection, port["network_id"], missing)
+    ipam.take(connection, port["id"], chosen, first_position=len(had))
+
+
+def _check_owner(values: Row) -> None:
+    if values.get("device_owner") in ROUTER_OWNERS:
+        raise InvalidInput(
+            error_message=f"device_owner {values['device_owner']} belongs to routers: "
+            "use add_router_interface or external_gateway_info"
+        )
+
+
+def _mac(connection: Connection, settings: Settings, network_id: str, asked: str | None) -> str:
+    if asked is None:
+        # unique in its network by constraint; a clash (1 in 16 million ports) tries the transaction again
+        return settings.base_mac[:9] + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+    holder = sa.select(_ports.c.id).where(_ports.c.network_id == network_id, _ports.c.mac_address == asked)
+    if connection.execute(holder).first() is not None:
+        raise MacAddressInUse(network_id=network_id, mac=asked)
+    return asked
+
+
+def _as_row(allocation: ipam.Allocation) -> dict[str, Any]:
+    return {"subnet_id": allocation.subnet_id, "ip_address": allocation.ip_address}
+
+
+def new_id() -> str:
+    """An id for an object that another one must name before it is written."""
+    return str(uuid.uuid4())

@@ -1,0 +1,252 @@
+"""Everything that the leader needs to know of SQL, read as one consistent snapshot.
+
+One statement a table, whatever the number of routers; rows become small immutable facts, so
+that the planner and the projection never see SQL. Knows neither etcd nor what is alive.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from haqn.db import tables
+from haqn.db.owners import INTERFACE_OWNERS, ROUTER_OWNERS
+from haqn.db.session import Connection, Database
+from haqn.documents import FixedIp
+from haqn.model import FIRST_PAIR_ID, AgentType, Binding, NetworkType, Pair
+
+PAIR_SEQUENCE = "pair"
+#: prefix of the owners of ports that no compute host plugs
+_SERVICE_OWNER = "network:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFact:
+    """An agent's row. `heartbeat` is its last heartbeat document, as plain data."""
+
+    id: str
+    agent_type: AgentType
+    host: str
+    admin_state_up: bool
+    draining: bool
+    heartbeat: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFact:
+    id: str
+    network_type: NetworkType
+    mtu: int
+    physical_network: str | None
+    segmentation_id: int | None
+    admin_state_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFact:
+    """A router's port, or one that a host plugs (`host`)."""
+
+    id: str
+    network_id: str
+    mac_address: str
+    admin_state_up: bool
+    status: str
+    host: str
+    #: of router ports only
+    fixed_ips: tuple[FixedIp, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterFact:
+    id: str
+    ha: bool
+    admin_state_up: bool
+    enable_snat: bool
+    status: str
+    routes: tuple[tuple[str, str], ...]
+    availability_zone_hints: tuple[str, ...]
+    gateway: PortFact | None = None
+    #: by port id
+    interfaces: tuple[PortFact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The snapshot. Mappings are by id and sorted by it."""
+
+    agents: Mapping[str, AgentFact]
+    networks: Mapping[str, NetworkFact]
+    routers: Mapping[str, RouterFact]
+    #: ports that belong to no network service and are bound to a host
+    host_ports: Mapping[str, PortFact]
+    pairs: Mapping[int, Pair]
+    bindings: Mapping[str, Binding]
+    #: (router, agent)
+    pins: tuple[tuple[str, str], ...]
+    next_pair_id: int
+
+
+def read_facts(database: Database) -> Facts:
+    """Read all of it in one transaction. Raises DatabaseUnavailable."""
+    with database.read() as connection:
+        host_ports, gateways, interfaces = _ports(connection)
+        return Facts(
+            agents=_agents(connection),
+            networks=_networks(connection),
+            routers=_routers(connection, gateways, interfaces),
+            host_ports=host_ports,
+            pairs=_pairs(connection),
+            bindings={
+                row.router_id: Binding(router_id=row.router_id, pair_id=row.pair_id, agent_id=row.agent_id)
+                for row in connection.execute(sa.select(tables.bindings).order_by(tables.bindings.c.router_id))
+            },
+            pins=tuple(
+                (row.router_id, row.agent_id)
+                for row in connection.execute(
+                    sa.select(tables.pins.c.router_id, tables.pins.c.agent_id).order_by(*tables.pins.primary_key)
+                )
+            ),
+            next_pair_id=next_pair_id(connection),
+        )
+
+
+def outbox_lines(database: Database, after: int) -> frozenset[int]:
+    """Numbers of the outbox lines above `after`. A smaller number can become visible after a larger one."""
+    with database.read() as connection:
+        numbers = connection.scalars(sa.select(tables.outbox.c.id).where(tables.outbox.c.id > after))
+        return frozenset(numbers)
+
+
+def next_pair_id(connection: Connection) -> int:
+    """The id of the next pair; ids are never used again."""
+    number = connection.scalar(sa.select(tables.sequences.c.next_value).where(tables.sequences.c.name == PAIR_SEQUENCE))
+    return number if number is not None else FIRST_PAIR_ID
+
+
+def _agents(connection: Connection) -> dict[str, AgentFact]:
+    known_types = set(AgentType)
+    return {
+        row.id: AgentFact(
+            id=row.id,
+            agent_type=AgentType(row.agent_type),
+            host=row.host,
+            admin_state_up=row.admin_state_up,
+            draining=row.draining,
+            heartbeat=row.heartbeat,
+        )
+        for row in connection.execute(sa.select(tables.agents).order_by(tables.agents.c.id))
+        if row.agent_type in known_types
+    }
+
+
+def _networks(connection: Connection) -> dict[str, NetworkFact]:
+    table = tables.networks
+    columns = (table.c[name] for name in NetworkFact.__slots__)
+    return {
+        row.id: NetworkFact(**{**row._mapping, "network_type": NetworkType(row.network_type)})
+        for row in connection.execute(sa.select(*columns).order_by(table.c.id))
+    }
+
+
+def _pairs(connection: Connection) -> dict[int, Pair]:
+    table = tables.pairs
+    columns = (table.c[name] for name in Pair.__slots__)
+    return {row.id: Pair(**row._mapping) for row in connection.execute(sa.select(*columns).order_by(table.c.id))}
+
+
+def _routers(
+    connection: Connection, gateways: Mapping[str, PortFact], interfaces: Mapping[str, list[PortFact]]
+) -> dict[str, RouterFact]:
+    table = tables.routers
+    return {
+        row.id: RouterFact(
+            id=row.id,
+            ha=row.ha,
+            admin_state_up=row.admin_state_up,
+            enable_snat=row.enable_snat,
+            status=row.status,
+            routes=tuple((route["destination"], route["nexthop"]) for route in row.routes),
+            availability_zone_hints=tuple(row.availability_zone_hints),
+            gateway=gateways.get(row.gateway_port_id),
+            interfaces=tuple(interfaces.get(row.id, ())),
+        )
+        for row in connection.execute(
+            sa.select(
+                table.c.id,
+                table.c.ha,
+                table.c.admin_state_up,
+                table.c.enable_snat,
+                table.c.status,
+                table.c.routes,
+                table.c.availability_zone_hints,
+                table.c.gateway_port_id,
+            ).order_by(table.c.id)
+        )
+    }
+
+
+def _ports(connection: Connection) -> tuple[dict[str, PortFact], dict[str, PortFact], dict[str, list[PortFact]]]:
+    """Ports by their use: those of hosts by id, gateways by id, interfaces by router."""
+    table = tables.ports
+    fixed_ips = _fixed_ips(connection)
+    host_ports: dict[str, PortFact] = {}
+    gateways: dict[str, PortFact] = {}
+    interfaces: dict[str, list[PortFact]] = defaultdict(list)
+    rows = connection.execute(
+        sa.select(
+            table.c.id,
+            table.c.network_id,
+            table.c.mac_address,
+            table.c.admin_state_up,
+            table.c.status,
+            table.c.device_id,
+            table.c.device_owner,
+            table.c.binding_host_id,
+        )
+        .where(sa.or_(table.c.device_owner.in_(ROUTER_OWNERS), table.c.binding_host_id != ""))
+        .order_by(table.c.id)
+    )
+    for row in rows:
+        port = PortFact(
+            id=row.id,
+            network_id=row.network_id,
+            mac_address=row.mac_address,
+            admin_state_up=row.admin_state_up,
+            status=row.status,
+            host=row.binding_host_id,
+            fixed_ips=tuple(fixed_ips.get(row.id, ())),
+        )
+        if row.device_owner in INTERFACE_OWNERS:
+            interfaces[row.device_id].append(port)
+        elif row.device_owner in ROUTER_OWNERS:
+            gateways[row.id] = port
+        elif not row.device_owner.startswith(_SERVICE_OWNER):
+            host_ports[row.id] = port
+    return host_ports, gateways, interfaces
+
+
+def _fixed_ips(connection: Connection) -> dict[str, list[FixedIp]]:
+    """Addresses of router ports, in their order. `gateway_ip` is the subnet's; only a router's gateway port uses it."""
+    ips, subnets, ports = tables.ip_allocations, tables.subnets, tables.ports
+    rows = connection.execute(
+        sa.select(ips.c.port_id, ips.c.subnet_id, ips.c.ip_address, subnets.c.cidr, subnets.c.gateway_ip)
+        .join(subnets, subnets.c.id == ips.c.subnet_id)
+        .join(ports, ports.c.id == ips.c.port_id)
+        .where(ports.c.device_owner.in_(ROUTER_OWNERS))
+        .order_by(ips.c.port_id, ips.c.position)
+    )
+    found: dict[str, list[FixedIp]] = defaultdict(list)
+    for row in rows:
+        found[row.port_id].append(
+            FixedIp(
+                subnet_id=row.subnet_id,
+                ip_address=row.ip_address,
+                prefix_length=int(row.cidr.rpartition("/")[2]),
+                gateway_ip=row.gateway_ip,
+            )
+        )
+    return found
