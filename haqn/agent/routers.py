@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import jinja2
 
@@ -56,7 +57,7 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class _Port:
+class _Wanted:
     """A port of the document with its names on this host."""
 
     document: RouterPort
@@ -66,6 +67,25 @@ class _Port:
     egress: str | None
     group: int
     mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """A port that is on this host: its ends, the device group that it is in, and whether it was made just now."""
+
+    wanted: _Wanted
+    tap_index: int
+    group: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What is in a router's namespace; nothing, in one that was made just now."""
+
+    links: Mapping[str, Link]
+    addresses: frozenset[tuple[int, str, int]] = frozenset()
+    routes: frozenset[RouteEntry] = frozenset()
 
 
 def check(router: RouterDocument) -> None:
@@ -95,12 +115,31 @@ def routes(router: RouterDocument) -> set[RouteEntry]:
     return wanted
 
 
+def _taps(devices: Iterable[str]) -> list[str]:
+    """The host's ends of the router ports among the devices of a namespace."""
+    parts = [device.partition("-") for device in devices]
+    return ["tap" + short for prefix, _, short in parts if prefix in {"qr", "qg"}]
+
+
+def _rows(ports: list[_Present]) -> dict[int, tuple[str, ...]]:
+    """Device group -> what to announce of the ports in it (see haqn.failover.announce.Row)."""
+    rows: dict[int, list[str]] = {}
+    for port in ports:
+        document, egress = port.wanted.document, port.wanted.egress or "-"
+        for fixed_ip in document.fixed_ips[:1]:
+            line = f"{port.tap_index} {egress} {document.mac_address} {fixed_ip.ip_address}"
+            rows.setdefault(port.group, []).append(line)
+    return {group: tuple(lines) for group, lines in rows.items()}
+
+
 class Routers:
     """The routers of this host."""
 
     def __init__(self, templates: jinja2.Environment, physical_networks: Mapping[str, str]) -> None:
         self._ruleset = templates.get_template("router.nft.j2")
         self._physical_networks = physical_networks
+        #: a netlink handle belongs to one thread, and a new one costs a millisecond
+        self._handles = threading.local()
 
     def apply(self, router: RouterDocument, networks: Mapping[str, NetworkDocument], open_pairs: OpenPairsNow) -> Built:
         """Build the router as the document says. `open_pairs()`: what diff.must_wait asks for, at the moment of asking.
@@ -108,39 +147,52 @@ class Routers:
         Raises HostError, InvalidDocument, or MustWait (all but the change of device group is done then).
         """
         check(router)
-        ports = self._ports(router, networks)
+        wanted = self._wanted(router, networks)
+        host = self._host()
         namespace = diff.namespace(router.router_id)
-        if not netns.exists(namespace):
+        fresh = not netns.exists(namespace)
+        if fresh:
             netns.create(namespace)
-        self._prepare(namespace, router)
-        with Netlink() as host, Netlink.of(namespace) as inside:
-            present = inside.links()
-            self._remove_stale(host, present, ports)
-            new = [port for port in ports if self._plug(host, present, namespace, port)]
-            if new:
-                present = inside.links()
-            self._configure(inside, present, ports, router)
-            waiting = self._regroup(host, ports, open_pairs())
-            rows = self._rows(host, ports)
-            if waiting:
-                raise MustWait(f"pair {router.pair_id} is not open here yet")
-        return Built(rows, {group: tuple(lines) for group, lines in self._of_ports(rows, new).items()})
+        with netns.entered(namespace):
+            inside = Netlink()
+            self._prepare(router, fresh=fresh)
+        with inside:
+            before = (
+                _Inside({})
+                if fresh
+                else _Inside(inside.links(), frozenset(inside.addresses()), frozenset(inside.routes()))
+            )
+            self._remove_stale(host, before.links, wanted)
+            ports = [self._plug(host, before.links, namespace, port) for port in wanted]
+            with netns.entered(namespace):
+                indexes = {name: Netlink.index(name) for name in ("lo", *(port.device for port in wanted))}
+            self._configure(inside, before, indexes, ports)
+            self._route(inside, before.routes, routes(router))
+        regrouped = [self._regroup(host, port, open_pairs) for port in ports]
+        built = Built(_rows(regrouped), _rows([port for port in regrouped if port.new]))
+        if any(port.group != port.wanted.group for port in regrouped):
+            raise MustWait(f"pair {router.pair_id} is not open here yet")
+        return built
 
     # -- parts of apply ------------------------------------------------------------------------
 
-    def _ports(self, router: RouterDocument, networks: Mapping[str, NetworkDocument]) -> list[_Port]:
-        ports = []
-        named = [(diff.interface_device(port.port_id), port) for port in router.interfaces]
-        if router.gateway is not None:
-            named.append((diff.gateway_device(router.gateway.port_id), router.gateway))
-        for device, port in named:
+    def _host(self) -> Netlink:
+        if not hasattr(self._handles, "host"):
+            self._handles.host = Netlink()
+        handle: Netlink = self._handles.host
+        return handle
+
+    def _wanted(self, router: RouterDocument, networks: Mapping[str, NetworkDocument]) -> list[_Wanted]:
+        wanted = []
+        for port in ports_of(router):
             network = networks.get(port.network_id)
             if network is None:
                 raise HostError(f"cannot plug port {port.port_id}: network {port.network_id} is not on this host")
-            ports.append(
-                _Port(
+            name = diff.gateway_device if port is router.gateway else diff.interface_device
+            wanted.append(
+                _Wanted(
                     document=port,
-                    device=device,
+                    device=name(port.port_id),
                     tap=diff.tap(port.port_id),
                     bridge=diff.bridge(port.network_id),
                     egress=diff.egress(network, self._physical_networks),
@@ -148,127 +200,103 @@ class Routers:
                     mtu=min(port.mtu, network.mtu),
                 )
             )
-        return ports
+        return wanted
 
-    def _prepare(self, namespace: str, router: RouterDocument) -> None:
-        """Forwarding and rules are there before the first port is."""
+    def _prepare(self, router: RouterDocument, *, fresh: bool) -> None:
+        """Forwarding and rules are there before the first port is. To be called inside the namespace."""
         gateway = router.gateway
         body = self._ruleset.render(
             gateway_device=diff.gateway_device(gateway.port_id) if gateway and gateway.fixed_ips else None,
             gateway_address=gateway.fixed_ips[0].ip_address if gateway and gateway.fixed_ips else None,
             enable_snat=router.enable_snat,
         )
-        with netns.entered(namespace):
-            netns.set_sysctls(_SYSCTLS)
-            if nftables.table_comments().get(_TABLE) != nftables.digest(body):
-                nftables.replace_table(*_TABLE, body)
-                netns.set_sysctls(_LOOSE)
+        netns.set_sysctls(_SYSCTLS)
+        if fresh or nftables.table_comments().get(_TABLE) != nftables.digest(body):
+            nftables.replace_table(*_TABLE, body, fresh=fresh)
+            netns.set_sysctls(_LOOSE)
 
     @staticmethod
-    def _remove_stale(host: Netlink, present: Mapping[str, Link], ports: list[_Port]) -> None:
-        wanted = {port.device for port in ports}
-        for name in present:
-            prefix, _, short = name.partition("-")
-            if prefix in {"qr", "qg"} and name not in wanted:
-                host.delete_link("tap" + short)
+    def _remove_stale(host: Netlink, present: Mapping[str, Link], wanted: list[_Wanted]) -> None:
+        devices = {port.device for port in wanted}
+        for tap in _taps(name for name in present if name not in devices):
+            host.delete_link(tap)
 
     @staticmethod
-    def _plug(host: Netlink, present: Mapping[str, Link], namespace: str, port: _Port) -> bool:
-        """Make the veth pair and put it into its bridge, shut or open as its group is. True: it is new."""
-        tap = host.link(port.tap)
-        new = tap is None or port.device not in present
-        if new:
-            host.delete_link(port.tap)
-            host.add_veth(
-                port.tap,
-                group=port.group,
-                peer=port.device,
-                peer_namespace=namespace,
-                peer_mac=port.document.mac_address,
-                mtu=port.mtu,
-            )
-            netns.set_sysctls(quiet(port.tap))
-            tap = host.need(port.tap)
+    def _plug(host: Netlink, inside: Mapping[str, Link], namespace: str, wanted: _Wanted) -> _Present:
+        """Make the veth pair in its bridge, shut or open as its group is; or mend what is there."""
+        bridge = Netlink.index(wanted.bridge)
+        tap = host.link(wanted.tap) if wanted.device in inside else None
         if tap is None:
-            raise HostError(f"cannot find network device {port.tap}")
-        bridge = host.need(port.bridge)
-        if tap.mtu != port.mtu:
-            host.set_link(tap, mtu=port.mtu)
-        if tap.master != bridge.index:
-            host.set_link(tap, master=bridge.index)
+            host.delete_link(wanted.tap)
+            host.add_veth(
+                wanted.tap,
+                group=wanted.group,
+                master=bridge,
+                peer=wanted.device,
+                peer_namespace=namespace,
+                peer_mac=wanted.document.mac_address,
+                mtu=wanted.mtu,
+            )
+            netns.set_sysctls(quiet(wanted.tap))
+            return _Present(wanted, Netlink.index(wanted.tap), wanted.group, new=True)
+        if tap.mtu != wanted.mtu:
+            host.set_link(tap, mtu=wanted.mtu)
+        if tap.master != bridge:
+            host.set_link(tap, master=bridge)
         if not tap.up:
             host.set_link(tap, state="up")
-        return new
+        return _Present(wanted, tap.index, tap.group, new=False)
 
     @staticmethod
-    def _configure(inside: Netlink, present: Mapping[str, Link], ports: list[_Port], router: RouterDocument) -> None:
-        loopback = present["lo"]
-        if not loopback.up:
-            inside.set_link(loopback, state="up")
-        found = inside.addresses()
+    def _configure(inside: Netlink, before: _Inside, indexes: Mapping[str, int], ports: list[_Present]) -> None:
+        if "lo" not in before.links or not before.links["lo"].up:
+            inside.set_up(indexes["lo"])
         for port in ports:
-            link = present[port.device]
-            if link.mac != port.document.mac_address:
-                inside.set_link(link, address=port.document.mac_address)
-            if link.mtu != port.mtu:
-                inside.set_link(link, mtu=port.mtu)
-            if not link.up:
-                inside.set_link(link, state="up")
-            wanted = {(link.index, ip.ip_address, ip.prefix_length) for ip in port.document.fixed_ips}
-            here = {address for address in found if address[0] == link.index}
+            index, document = indexes[port.wanted.device], port.wanted.document
+            link = None if port.new else before.links[port.wanted.device]
+            if link is not None and link.mac != document.mac_address:
+                inside.set_link(link, address=document.mac_address)
+            if link is not None and link.mtu != port.wanted.mtu:
+                inside.set_link(link, mtu=port.wanted.mtu)
+            wanted = {(index, ip.ip_address, ip.prefix_length) for ip in document.fixed_ips}
+            here = set() if port.new else {address for address in before.addresses if address[0] == index}
             for address in sorted(wanted - here):
                 inside.add_address(*address)
             for address in sorted(here - wanted):
                 inside.delete_address(*address)
-        wanted_routes, present_routes = routes(router), inside.routes()
-        destinations = {route.destination for route in wanted_routes}
-        for route in present_routes - wanted_routes:
+            if link is None or not link.up:
+                inside.set_up(index)
+
+    @staticmethod
+    def _route(inside: Netlink, present: Collection[RouteEntry], wanted: set[RouteEntry]) -> None:
+        """What is replaced keeps its destination all the time. A route that a port took along is made again."""
+        destinations = {route.destination for route in wanted}
+        for route in present:
             if route.destination not in destinations:
                 inside.delete_route(route)
-        for route in wanted_routes - present_routes:
+        for route in wanted - (inside.routes() if present else set()):
             inside.replace_route(route)
 
     @staticmethod
-    def _regroup(host: Netlink, ports: list[_Port], open_pairs: diff.OpenPairs) -> bool:
-        """Move ports to their device groups where that interrupts nothing. True: some must wait."""
-        waiting = False
-        for port in ports:
-            tap = host.need(port.tap)
-            if tap.group == port.group:
-                continue
-            if diff.must_wait(tap.group, port.group, open_pairs):
-                waiting = True
-            else:
-                host.set_link(tap, group=port.group)
-        return waiting
-
-    @staticmethod
-    def _rows(host: Netlink, ports: list[_Port]) -> dict[int, tuple[str, ...]]:
-        rows: dict[int, list[str]] = {}
-        for port in ports:
-            tap = host.need(port.tap)
-            for fixed_ip in port.document.fixed_ips[:1]:
-                line = f"{tap.index} {port.egress or '-'} {port.document.mac_address} {fixed_ip.ip_address}"
-                rows.setdefault(tap.group, []).append(line)
-        return {group: tuple(lines) for group, lines in rows.items()}
-
-    @staticmethod
-    def _of_ports(rows: Mapping[int, tuple[str, ...]], ports: list[_Port]) -> dict[int, list[str]]:
-        macs = {port.document.mac_address for port in ports}
-        return {group: [line for line in lines if line.split()[2] in macs] for group, lines in rows.items()}
+    def _regroup(host: Netlink, port: _Present, open_pairs: OpenPairsNow) -> _Present:
+        """Move the port to its device group, unless that would interrupt something."""
+        group = port.wanted.group
+        if port.group == group or diff.must_wait(port.group, group, open_pairs()):
+            return port
+        host.set_group(port.tap_index, group)
+        return replace(port, group=group)
 
     # -- removal and adoption ------------------------------------------------------------------
 
-    @staticmethod
-    def remove(router_id: str) -> None:
+    def remove(self, router_id: str) -> None:
         """Remove the namespace; its ports go with it."""
         namespace = diff.namespace(router_id)
         if netns.exists(namespace):
-            with Netlink() as host, Netlink.of(namespace) as inside:
-                for name in inside.links():
-                    prefix, _, short = name.partition("-")
-                    if prefix in {"qr", "qg"}:
-                        host.delete_link("tap" + short)
+            with Netlink.of(namespace) as inside:
+                devices = inside.links()
+            host = self._host()
+            for tap in _taps(devices):
+                host.delete_link(tap)
         netns.remove(namespace)
 
     @staticmethod

@@ -30,7 +30,6 @@ class Daemon:
         self._pid_file = directory / "keepalived.pid"
         self._vrrp_pid_file = directory / "vrrp.pid"
         self._log_file = log_file
-        self._child: subprocess.Popen[bytes] | None = None
 
     def pid(self) -> int | None:
         """The running daemon's process id; None when it does not run."""
@@ -41,8 +40,6 @@ class Daemon:
         return self._running(self._vrrp_pid_file)
 
     def _running(self, pid_file: Path) -> int | None:
-        if self._child is not None:
-            self._child.poll()  # a dead child of ours must not stay as a zombie
         try:
             pid = int(pid_file.read_text())
             name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition(" (")[2].rpartition(") ")
@@ -85,12 +82,13 @@ class Daemon:
         # a pid file that survived a crash may name a process that is something else now
         self._pid_file.unlink(missing_ok=True)
         self._vrrp_pid_file.unlink(missing_ok=True)
-        command = [self._binary, "--vrrp", "-f", str(self.config), "-p", str(self._pid_file)]
+        # setsid --fork: no child of the agent's, so that nothing that ends the agent and its children ends keepalived
+        command = ["setsid", "--fork", self._binary, "--vrrp", "-f", str(self.config), "-p", str(self._pid_file)]
         command += ["-r", str(self._vrrp_pid_file), "--dont-fork", "--log-console", "--log-detail", "--no-syslog"]
         # not as a daemon, for Debian's keepalived logs to a file in no other way; its own session keeps it alive
         with self._log_file.open("ab") as log:
-            self._child = subprocess.Popen(
-                command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            subprocess.run(
+                command, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=_START_TIMEOUT
             )
         deadline = time.monotonic() + _START_TIMEOUT
         while self.vrrp_pid() is None:

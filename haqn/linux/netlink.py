@@ -127,6 +127,14 @@ class Netlink:
                     return None
                 raise
 
+    @staticmethod
+    def index(name: str) -> int:
+        """The index of a device in the namespace that the thread is in; HostError when there is none. Costs 10 us."""
+        try:
+            return socket.if_nametoindex(name)
+        except OSError as error:
+            raise HostError(f"cannot find network device {name}") from error
+
     def need(self, name: str) -> Link:
         """The device of that name; raises HostError when there is none."""
         link = self.link(name)
@@ -162,14 +170,19 @@ class Netlink:
                 vxlan_learning=1,
             )
 
-    def add_veth(self, name: str, *, group: int, peer: str, peer_namespace: str, peer_mac: str, mtu: int) -> None:
-        """A veth pair: `name` here, in device group `group` from its first moment on, `peer` in another namespace."""
+    def add_veth(
+        self, name: str, *, group: int, master: int, peer: str, peer_namespace: str, peer_mac: str, mtu: int
+    ) -> None:
+        """A veth pair: `name` here, up, a port of bridge `master`, in device group `group` from its first moment on;
+        `peer` in another namespace, still down."""
         with _trying(f"add veth {name}"), (netns.DIRECTORY / peer_namespace).open() as namespace:
             self._ip.link(
                 "add",
                 ifname=name,
                 kind="veth",
                 group=group,
+                master=master,
+                state="up",
                 mtu=mtu,
                 peer={"ifname": peer, "address": peer_mac, "mtu": mtu, "net_ns_fd": namespace.fileno()},
             )
@@ -178,6 +191,14 @@ class Netlink:
         """Change `mtu`, `group`, `master`, `address` (strings, integers) or `state` ('up', 'down')."""
         with _trying(f"set {changes} of device {link.name}"):
             self._ip.link("set", index=link.index, **changes)
+
+    def set_up(self, index: int) -> None:
+        with _trying(f"set device {index} up"):
+            self._ip.link("set", index=index, state="up")
+
+    def set_group(self, index: int, group: int) -> None:
+        with _trying(f"move device {index} to group {group}"):
+            self._ip.link("set", index=index, group=group)
 
     def delete_link(self, name: str) -> None:
         """Remove a device; one that is not there is no error."""
@@ -234,15 +255,13 @@ class Netlink:
 
     # -- VXLAN flooding -------------------------------------------------------------------------
 
-    def flood(self, link: Link) -> set[str]:
-        """The tunnel endpoints that a VXLAN device floods to."""
-        with _trying(f"list flood entries of {link.name}"):
-            found = set()
-            for entry in self._ip.fdb("dump", ifindex=link.index):
-                if entry["ifindex"] == link.index and entry.get_attr("NDA_LLADDR") == _ALL_ZERO_MAC:
-                    destination = entry.get_attr("NDA_DST")
-                    if destination:
-                        found.add(destination)
+    def flood(self) -> dict[int, set[str]]:
+        """The tunnel endpoints that each VXLAN device (by its index) floods to."""
+        with _trying("list flood entries"):
+            found: dict[int, set[str]] = {}
+            for entry in self._ip.fdb("dump"):
+                if entry.get_attr("NDA_LLADDR") == _ALL_ZERO_MAC and (destination := entry.get_attr("NDA_DST")):
+                    found.setdefault(entry["ifindex"], set()).add(destination)
             return found
 
     def append_flood(self, link: Link, destination: str) -> None:

@@ -79,9 +79,10 @@ def digest(body: str) -> str:
     return hashlib.blake2b(body.encode(), digest_size=8).hexdigest()
 
 
-def replace_table(family: str, name: str, body: str, *, comment: str | None = None) -> None:
-    """Replace table `name` by one with `body` in a single transaction; NAT mappings live on in conntrack."""
-    run(
-        f"add table {family} {name}\ndelete table {family} {name}\n"
-        f'table {family} {name} {{\n comment "{comment or digest(body)}"\n{body}\n}}\n'
-    )
+def replace_table(family: str, name: str, body: str, *, fresh: bool = False) -> None:
+    """Replace table `name` by one with `body` in a single transaction; NAT mappings live on in conntrack.
+
+    `fresh`: there is no such table yet (deleting one costs milliseconds).
+    """
+    remove = "" if fresh else f"add table {family} {name}\ndelete table {family} {name}\n"
+    run(f'{remove}table {family} {name} {{\n comment "{digest(body)}"\n{body}\n}}\n')
