@@ -34,7 +34,7 @@ from haqn.coordination.operations import (
     TransactionResult,
 )
 from haqn.coordination.retries import Mode, Retries, Verdict, refusal
-from haqn.coordination.stubs import CannotConnect, Connection, Credentials, Message, RpcError, rpc, status
+from haqn.coordination.stubs import Connection, Credentials, Message, RpcError, rpc, status
 from haqn.coordination.worker import jittered
 from haqn.exceptions import Compacted, CoordinationError, OutcomeUnknown, Unavailable
 
@@ -262,8 +262,6 @@ class Etcd:
                 connection = self.connections.get(endpoint, try_time)
                 sent = True
                 return send(connection, try_time)
-            except CannotConnect as error:
-                code, details = "UNAVAILABLE", str(error)
             except RpcError as error:
                 code, details = status(error)
             except (OSError, ValueError) as error:

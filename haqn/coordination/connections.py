@@ -64,11 +64,7 @@ class Connections:
                 self._current = (self._current + 1) % len(self._endpoints)
 
     def close(self) -> None:
-        """Let go of all connections, for ever. They end once the last call on them has ended.
-
-        They are not closed by force: a thread of grpc may look at a channel for 0.2 s after
-        it was connected, and would raise ValueError on a closed one.
-        """
+        """Let go of all connections, for ever. They end once the last call on them has ended."""
         with self._lock:
             self._closed = True
             self._open.clear()

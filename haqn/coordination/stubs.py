@@ -6,7 +6,6 @@ haqn's types. No object from here may leave `haqn.coordination`.
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,17 +30,11 @@ _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
 )
 
-_SETTLED = (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
-
 RpcError = grpc.RpcError
 #: A generated protobuf message, or a stub: etcd3 has no types.
 Message = Any
 
-__all__ = ["CannotConnect", "Connection", "Credentials", "Message", "RpcError", "connect", "rpc", "status"]
-
-
-class CannotConnect(Exception):
-    """The member cannot be reached; nothing was sent."""
+__all__ = ["Connection", "Credentials", "Message", "RpcError", "connect", "rpc", "status"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +62,8 @@ class Connection:
 def connect(endpoint: str, credentials: Credentials, timeout: float) -> Connection:
     """Connect to `host:port` and authenticate, within `timeout` seconds.
 
-    Raises RpcError when the member refuses the user, CannotConnect when it cannot be
-    reached, OSError or ValueError when the certificate files cannot be used.
+    Raises RpcError when the member cannot be reached or refuses the user, OSError or
+    ValueError when the certificate files cannot be used.
     """
     host, _, port = endpoint.rpartition(":")
     client = etcd3.client(
@@ -84,28 +77,13 @@ def connect(endpoint: str, credentials: Credentials, timeout: float) -> Connecti
         password=credentials.password,
         grpc_options=_GRPC_OPTIONS,
     )
-    _wait_until_connected(client.channel, timeout)
     # "hasleader": a member that has lost its leader says so at once instead of serving a watch that is silently stale.
     metadata = (("hasleader", "true"), *(client.metadata or ()))
+    if credentials.user is None:
+        # Authentication has shown that the member answers; else this does, so that no write is the first
+        # to find out. (grpc.channel_ready_future would do, but its thread hangs a process that ends soon.)
+        client.maintenancestub.Status(rpc.StatusRequest(), timeout, metadata=metadata)
     return Connection(endpoint, metadata, client.kvstub, client.leasestub, rpc.WatchStub(client.channel))
-
-
-def _wait_until_connected(channel: grpc.Channel, timeout: float) -> None:
-    settled: queue.SimpleQueue[bool] = queue.SimpleQueue()
-
-    def look(state: grpc.ChannelConnectivity) -> None:
-        if state in _SETTLED:
-            settled.put(state is grpc.ChannelConnectivity.READY)
-
-    channel.subscribe(look, try_to_connect=True)
-    try:
-        connected = settled.get(timeout=timeout)
-    except queue.Empty:
-        raise CannotConnect("no connection in time") from None
-    finally:
-        channel.unsubscribe(look)
-    if not connected:
-        raise CannotConnect("connection failed")
 
 
 def status(error: grpc.RpcError) -> tuple[str, str]:
