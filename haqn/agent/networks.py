@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from haqn.agent import diff
 from haqn.documents import NetworkDocument
 from haqn.exceptions import HostError
+from haqn.failover.announce import SWITCHES_ONLY
 from haqn.linux import netns
 from haqn.linux.netlink import Link, Netlink
 from haqn.model import NetworkType
@@ -44,6 +45,7 @@ class Networks:
             self._netlink.add_bridge(name, network.mtu)
             netns.set_sysctls(quiet(name))
             bridge = self._netlink.need(name)
+            self._netlink.add_own_mac(bridge, SWITCHES_ONLY.hex(":"))
         if bridge.mtu != network.mtu:
             self._netlink.set_link(bridge, mtu=network.mtu)
         if network.network_type is NetworkType.VXLAN:

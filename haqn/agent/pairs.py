@@ -19,6 +19,7 @@ from haqn.agent.diff import OpenPairs
 from haqn.clock import isoformat
 from haqn.documents import PairDocument, PairReport
 from haqn.exceptions import HaqnError, HostError
+from haqn.failover.announce import SWITCHES_ONLY
 from haqn.failover.gate import Gate
 from haqn.failover.state import BACKUP_LEVEL, DESIGNATED_LEVEL, TOOK_OVER_LEVEL, StateDirectory
 from haqn.keepalived import config, program
@@ -50,7 +51,9 @@ class PairsSettings:
 
 def make_gate(templates: jinja2.Environment) -> None:
     """Make the gate, shut for every pair, or leave it as it is; it must be there before the first port. HostError."""
-    nftables.run(templates.get_template("gate.nft.j2").render(first_group=FIRST_PAIR_ID))
+    nftables.run(
+        templates.get_template("gate.nft.j2").render(first_group=FIRST_PAIR_ID, switches_only=SWITCHES_ONLY.hex(":"))
+    )
 
 
 def role_level(document: PairDocument, carried_epoch: int, level: int | None, *, is_master: bool) -> int | None:

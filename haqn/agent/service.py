@@ -309,7 +309,7 @@ class AgentService:
         ]
         rows = [announce.Row.parse(line) for line in open_lines]
         announce.claim(rows)
-        announce.announce(rows)
+        announce.announce(rows, announce.EVERYBODY)
 
     # -- reporting ------------------------------------------------------------------------------
 

@@ -4,6 +4,11 @@ Two things, for all router ports of a pair at once: the local bridges' forwardin
 ports (one netlink batch, rtnetlink RTM_NEWNEIGH), and one gratuitous ARP (RFC 5227 section 3) leaves through each
 bridge's uplink or VXLAN device. Nothing is sent into a bridge: a broadcast into one with hundreds of ports costs
 milliseconds.
+
+A takeover does not change a MAC, so no neighbour has anything to learn, only switches have. The announcements of a
+takeover carry `SWITCHES_ONLY` where an ARP request has nothing to say (RFC 826: the target's hardware address), by
+which haqn's own bridges know that they need to learn from such a frame and not to flood it: a host would otherwise
+copy each of a thousand announcements to each of its thousand shut ports.
 Knows rows of a file that the agent writes; knows nothing of pairs, gates or routers.
 """
 
@@ -22,6 +27,11 @@ _AF_BRIDGE = 7
 _ETH_P_ARP = 0x0806
 _BROADCAST = b"\xff" * 6
 _BATCH = 200
+
+#: a locally administered MAC, known to the gate's ruleset and to every bridge of haqn as its own
+SWITCHES_ONLY = bytes.fromhex("026861716e01")
+#: what an ordinary gratuitous ARP carries in that place
+EVERYBODY = b"\0" * 6
 
 
 @dataclass(frozen=True)
@@ -50,10 +60,10 @@ def load(path: str) -> list[Row]:
     return [Row.parse(line) for line in lines if line]
 
 
-def gratuitous_arp(mac: bytes, address: bytes) -> bytes:
-    """An ARP request for the sender's own address, as an Ethernet frame."""
+def gratuitous_arp(mac: bytes, address: bytes, audience: bytes) -> bytes:
+    """An ARP request for the sender's own address, as an Ethernet frame; `audience` as above."""
     header = _BROADCAST + mac + struct.pack("!H", _ETH_P_ARP)
-    return header + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address + b"\0" * 6 + address
+    return header + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address + audience + address
 
 
 def _forwarding_entry(row: Row) -> bytes:
@@ -70,7 +80,7 @@ def claim(rows: list[Row]) -> None:
             netlink.send(b"".join(_forwarding_entry(row) for row in rows[start : start + _BATCH]))
 
 
-def announce(rows: list[Row]) -> int:
+def announce(rows: list[Row], audience: bytes = SWITCHES_ONLY) -> int:
     """Send one gratuitous ARP a row out of its egress device; returns how many left.
 
     The packet socket has protocol 0: closing one that is bound to a protocol waits for RCU, about 10 ms.
@@ -81,7 +91,7 @@ def announce(rows: list[Row]) -> int:
             if row.egress == "-":
                 continue
             try:
-                packet.sendto(gratuitous_arp(row.mac, row.address), (row.egress, _ETH_P_ARP))
+                packet.sendto(gratuitous_arp(row.mac, row.address, audience), (row.egress, _ETH_P_ARP))
                 sent += 1
             except OSError:  # the device is gone or down: the agent will write new rows
                 continue

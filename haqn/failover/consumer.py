@@ -1,7 +1,8 @@
 """Carries out what keepalived writes to its notification FIFO, in order, for as long as keepalived lives.
 
-MASTER: open the gate, raise the role level, point the local bridges here, announce. Anything else: close the gate,
-drop the role level. Knows gates, files and announcements; knows nothing of routers' contents.
+Becoming MASTER: open the gate, raise the role level, point the local bridges here, announce. Anything else: close the
+gate; if it was MASTER before, drop the role level. Knows gates, files and announcements; knows nothing of what is in
+routers.
 Format of a line (keepalived.conf(5), vrrp_notify_fifo): `INSTANCE "P65536" MASTER 130`.
 """
 
@@ -21,8 +22,9 @@ from haqn.failover.gate import Gate
 from haqn.failover.state import BACKUP_LEVEL, MASTER, TOOK_OVER_LEVEL, StateDirectory
 
 _EVENT = re.compile(r'^INSTANCE "P(\d+)" (MASTER|BACKUP|FAULT|STOP|DELETED) \d+$')
-#: seconds after a takeover at which the announcements are sent again (a frame may be lost)
-_REPEATS = (1.0, 3.0)
+#: seconds after a takeover at which the announcements are sent again: a frame may be lost, and the host that gave way
+#: may have sent one of its own after ours
+_REPEATS = (0.05, 0.5, 2.0)
 _NICE = -15
 
 
@@ -52,15 +54,17 @@ class Consumer:
         won: list[int] = []
         with self._directory.locked():
             for pair, state in events:
+                # keepalived also tells states that are no transitions: at its start and after a reload
+                was_master = self._directory.is_master(pair)
                 if state == MASTER:
                     self._gate.open(pair, self._lease_ms)
-                    # keepalived repeats the states after a reload; only a transition is a takeover
-                    if not self._directory.is_master(pair):
+                    if not was_master:
                         self._directory.write_role(pair, TOOK_OVER_LEVEL)
                         won.append(pair)
                 else:
                     self._gate.close(pair)
-                    self._directory.write_role(pair, BACKUP_LEVEL)
+                    if was_master:
+                        self._directory.write_role(pair, BACKUP_LEVEL)
                     won = [other for other in won if other != pair]
                 self._directory.write_observed(pair, state)
         rows = [row for pair in won for row in announce.load(self._directory.rows_path(pair))]

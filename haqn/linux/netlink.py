@@ -26,6 +26,8 @@ _ALL_ZERO_MAC = "00:00:00:00:00:00"
 _PROTOCOL = 186
 _MAIN_TABLE = 254
 VXLAN_PORT = 4789
+_NUD_PERMANENT = 0x80
+_NTF_SELF = 0x02
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,11 @@ class Netlink:
                 br_mcast_snooping=0,
                 br_ageing_time=300_00,
             )
+
+    def add_own_mac(self, bridge: Link, mac: str) -> None:
+        """Make the bridge keep frames to this MAC for itself, as those to its own."""
+        with _trying(f"add MAC {mac} to bridge {bridge.name}"):
+            self._ip.fdb("replace", ifindex=bridge.index, lladdr=mac, state=_NUD_PERMANENT, flags=_NTF_SELF)
 
     def add_vxlan(self, name: str, *, vni: int, local: str, mtu: int) -> None:
         """A VXLAN device (RFC 7348) that learns and floods to what `append_flood` names."""
