@@ -22,7 +22,7 @@ from haqn.exceptions import HostError, InvalidDocument
 from haqn.linux import netns, nftables
 from haqn.linux.netlink import Link, Netlink, RouteEntry
 
-_MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _DEFAULT_ROUTE = "0.0.0.0/0"
 _TABLE = ("ip", "haqn")
 #: of the router's namespace (ip-sysctl.rst of the kernel's documentation)
@@ -92,7 +92,7 @@ def check(router: RouterDocument) -> None:
     """Raises InvalidDocument for values that must not reach the kernel."""
     try:
         for port in ports_of(router):
-            if not _MAC.match(port.mac_address):
+            if not _MAC.fullmatch(port.mac_address):
                 raise ValueError(f"MAC address {port.mac_address!r}")
             for fixed_ip in port.fixed_ips:
                 ipaddress.IPv4Interface(f"{fixed_ip.ip_address}/{fixed_ip.prefix_length}")

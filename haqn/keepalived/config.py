@@ -16,15 +16,16 @@ from haqn.documents import PairDocument
 from haqn.exceptions import InvalidDocument
 from haqn.model import FIRST_PAIR_ID, MAX_VR_ID
 
-#: priority = BASE_PRIORITY + UPLINK_WEIGHT (all uplinks up) + ROLE_WEIGHT x role level; see DESIGN.md
-BASE_PRIORITY = 50
+#: priority = BASE_PRIORITY + UPLINK_WEIGHT (all uplinks up) + ROLE_WEIGHT x role level; see DESIGN.md. As high as
+#: it may be, because a backup waits (256 - its priority) / 256 of an advert interval longer (RFC 5798 section 6.1)
+BASE_PRIORITY = 150
 UPLINK_WEIGHT = 80
 ROLE_WEIGHT = 10
 
-_DEVICE = re.compile(r"^[A-Za-z0-9_.-]{1,15}$")
-_HOST = re.compile(r"^[A-Za-z0-9._-]{1,255}$")
-_PATH = re.compile(r"^/[A-Za-z0-9/._-]+$")
-_PROGRAM = re.compile(r"^[A-Za-z0-9/._ -]+$")
+_DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_PATH = re.compile(r"/[A-Za-z0-9/._-]+")
+_PROGRAM = re.compile(r"[A-Za-z0-9/._ -]+")
 _ADVERT_STEP_MS, _MAX_ADVERT_MS = 10, 40950
 
 
@@ -71,12 +72,12 @@ def check_pair(pair: PairDocument) -> None:
 def render(templates: jinja2.Environment, settings: HostSettings, pairs: Iterable[PairDocument]) -> str:
     """The file's text: the same pairs in any order give the same bytes. Raises InvalidDocument."""
     ordered = sorted(pairs, key=lambda pair: pair.pair_id)
-    _check(_HOST.match(settings.host), f"host name {settings.host!r}")
+    _check(_HOST.fullmatch(settings.host), f"host name {settings.host!r}")
     for device in (settings.ha_interface, *settings.uplinks):
-        _check(_DEVICE.match(device), f"device name {device!r}")
+        _check(_DEVICE.fullmatch(device), f"device name {device!r}")
     for path in (settings.pairs_directory, settings.fifo):
-        _check(_PATH.match(path), f"path {path!r}")
-    _check(_PROGRAM.match(settings.program), f"program {settings.program!r}")
+        _check(_PATH.fullmatch(path), f"path {path!r}")
+    _check(_PROGRAM.fullmatch(settings.program), f"program {settings.program!r}")
     seen: dict[int, int] = {}
     for pair in ordered:
         check_pair(pair)
