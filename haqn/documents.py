@@ -11,7 +11,7 @@ Units: durations in milliseconds where the name ends in `_ms`; times are ISO 860
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,6 +24,11 @@ T = TypeVar("T")
 def encode(document: object) -> bytes:
     """The document as JSON, keys in field order (the same document gives the same bytes)."""
     return msgspec.json.encode(document)
+
+
+def to_plain(document: object) -> dict[str, Any]:
+    """The document as what JSON has: what a JSON column gives back."""
+    return decode(encode(document), dict[str, Any])
 
 
 def decode(data: bytes, kind: type[T]) -> T:

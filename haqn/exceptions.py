@@ -67,6 +67,18 @@ class StaleLeader(HaqnError):
     """The SQL epoch has moved on: another monitor leads; nothing was changed."""
 
 
+class PlanOutdated(HaqnError):
+    """SQL is not as the plan's view has it any more; nothing was changed."""
+
+
+class PlanNotFound(HaqnError):
+    """No plan of this number is kept."""
+
+
+class PairNotFound(HaqnError):
+    """There is no such pair."""
+
+
 # -- host ---------------------------------------------------------------------------------
 
 

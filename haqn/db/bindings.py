@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import msgspec
 import sqlalchemy as sa
 
 from haqn.db import tables
@@ -22,8 +21,8 @@ from haqn.db.clock import utcnow
 from haqn.db.session import Connection, Database
 from haqn.db.snapshot import PAIR_SEQUENCE, next_pair_id
 from haqn.db.store import select_in
-from haqn.documents import Heartbeat
-from haqn.exceptions import PlanNotFound, PlanOutdated, StaleLeader
+from haqn.documents import Heartbeat, to_plain
+from haqn.exceptions import PairNotFound, PlanNotFound, PlanOutdated, StaleLeader
 from haqn.model import agent_id
 from haqn.scheduler.view import (
     BindToAgent,
@@ -45,14 +44,15 @@ _AGENT_BINARY = "haqn-agent"
 
 
 def begin_term(database: Database, holder: str) -> int:
-    """Take the leadership in SQL; the new epoch, larger than any before. Every older leader's writes fail from now on."""
+    """Take the leadership in SQL; the new epoch, larger than any before. From now on all older leaders' writes fail."""
     table = tables.leadership
 
     def work(connection: Connection) -> int:
         taken = connection.execute(table.update().values(epoch=table.c.epoch + 1, holder=holder))
         if taken.rowcount == 0:
             connection.execute(table.insert().values(id=_LEADERSHIP_ROW, epoch=1, holder=holder))
-        return connection.execute(sa.select(table.c.epoch)).scalar_one()
+        epoch: int = connection.execute(sa.select(table.c.epoch)).scalar_one()
+        return epoch
 
     return database.write(work)
 
@@ -131,16 +131,16 @@ class LeaderWriter:
         self._write(work)
 
 
-def switch_over(connection: Connection, pair_id: int, *, expected_epoch: int) -> bool:
-    """Swap the designated roles of a pair, unless its epoch has moved on; says whether it did.
+def switch_over(connection: Connection, pair_id: int) -> None:
+    """An operator's planned switchover: the designated roles of the pair are swapped. Raises PairNotFound.
 
-    Needs no leadership: like the leader's own, the change happens only from the epoch that was seen.
+    Needs no leadership: like the leader's own, the change is made only from the epoch that it was decided at.
     """
     table = tables.pairs
-    pair = connection.execute(sa.select(table).where(table.c.id == pair_id)).one_or_none()
+    pair = connection.execute(sa.select(table).where(table.c.id == pair_id).with_for_update()).one_or_none()
     if pair is None:
-        return False
-    return _designate(connection, pair_id, pair.backup_agent_id, pair.active_agent_id, expected_epoch + 1)
+        raise PairNotFound(f"there is no pair {pair_id}")
+    _designate(connection, pair_id, pair.backup_agent_id, pair.active_agent_id, pair.epoch + 1)
 
 
 # -- plans --------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def _upsert_agent(connection: Connection, beat: Heartbeat) -> None:
     now = utcnow()
     values = {
         "availability_zone": beat.zone,
-        "heartbeat": msgspec.to_builtins(beat),
+        "heartbeat": to_plain(beat),
         "started_at": _moment(beat.started_at, now),
         "heartbeat_timestamp": now,
     }
@@ -304,15 +304,17 @@ def _bind(connection: Connection, actions: Sequence[BindToPair | BindToAgent]) -
         if present.get(action.router_id, (None, None)) != seen:
             raise PlanOutdated(f"router {action.router_id} is not bound as the plan has it")
         pair_id = action.pair_id if isinstance(action, BindToPair) else None
-        target = {"pair_id": pair_id, "agent_id": action.agent_id if isinstance(action, BindToAgent) else None}
+        on_agent = action.agent_id if isinstance(action, BindToAgent) else None
         if seen == (None, None):
-            inserts.append({"router_id": action.router_id, **target, "created_at": utcnow()})
+            inserts.append(
+                {"router_id": action.router_id, "pair_id": pair_id, "agent_id": on_agent, "created_at": utcnow()}
+            )
         else:
-            updates.append({"bound_router": action.router_id, **target})
+            updates.append({"bound_router": action.router_id, "new_pair": pair_id, "new_agent": on_agent})
     if inserts:
         connection.execute(bindings.insert(), inserts)
     if updates:
         statement = bindings.update().where(bindings.c.router_id == sa.bindparam("bound_router"))
         connection.execute(
-            statement.values(pair_id=sa.bindparam("pair_id"), agent_id=sa.bindparam("agent_id")), updates
+            statement.values(pair_id=sa.bindparam("new_pair"), agent_id=sa.bindparam("new_agent")), updates
         )

@@ -1,0 +1,1 @@
+"""The leader: observe, plan, apply, project."""

@@ -1,0 +1,173 @@
+"""Facts of SQL and reports of agents, joined: the planner's view, and what follows for pairs and status. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from haqn.db.snapshot import AgentFact, Facts, RouterFact
+from haqn.documents import Heartbeat, PairReport, SyncReport, to_plain
+from haqn.model import Agent, AgentType, Pair, RouterRequest, VrrpState
+from haqn.monitor.observed import Reported
+from haqn.scheduler.view import Observation, Pin, Vacancy, View
+
+_ACTIVE = "ACTIVE"
+
+
+def make_view(
+    facts: Facts, reported: Reported, *, now: float, vacated: Mapping[tuple[str, int], int], since: Mapping[str, float]
+) -> View:
+    """The planner's view.
+
+    `now`: monotonic seconds. `vacated`: (host, pair) -> the generation from which on the host's documents
+    have no router on the pair. `since`: the view's fields since_leadership, since_etcd and since_sql.
+    """
+    agents = tuple(_agent(fact, alive=fact.id in reported.beats) for fact in facts.agents.values())
+    l3_agents = {fact.host: fact.id for fact in facts.agents.values() if fact.agent_type is AgentType.L3}
+    return View(
+        agents=agents,
+        pairs=tuple(facts.pairs.values()),
+        bindings=tuple(facts.bindings.values()),
+        pins=tuple(Pin(router_id=router, agent_id=agent) for router, agent in facts.pins),
+        routers=tuple(_request(facts, router) for router in facts.routers.values()),
+        observations=tuple(
+            Observation(
+                agent_id=l3_agents[host],
+                pair_id=pair_id,
+                state=report.report.state,
+                epoch=report.report.epoch,
+                age=now - report.since,
+            )
+            for (host, pair_id), report in sorted(reported.pairs.items(), key=lambda item: item[0])
+            if host in l3_agents and pair_id in facts.pairs
+        ),
+        vacancies=tuple(
+            Vacancy(agent_id=l3_agents[host], pair_id=pair_id)
+            for (host, pair_id), generation in sorted(vacated.items())
+            if host in l3_agents and _has_left(facts, reported.syncs.get(host), generation)
+        ),
+        next_pair_id=facts.next_pair_id,
+        **since,
+    )
+
+
+def is_settled(facts: Facts, reported: Reported, pair: Pair) -> bool:
+    """The designated ACTIVE forwards and the other one has given way, both at the pair's present epoch."""
+    active, backup = (_report_of(facts, reported, pair, member) for member in pair.members)
+    return (
+        active is not None
+        and backup is not None
+        and active.epoch == backup.epoch == pair.epoch
+        and active.state is VrrpState.MASTER
+        and backup.state is not VrrpState.MASTER
+    )
+
+
+def settled_pairs(facts: Facts, reported: Reported) -> frozenset[int]:
+    """Ids of the pairs that are settled."""
+    return frozenset(pair.id for pair in facts.pairs.values() if is_settled(facts, reported, pair))
+
+
+def members_of(facts: Facts, router_id: str) -> tuple[str, ...]:
+    """The agents that the router is bound to, the active first; none when it is unbound."""
+    binding = facts.bindings.get(router_id)
+    if binding is None:
+        return ()
+    if binding.pair_id is not None:
+        return facts.pairs[binding.pair_id].members
+    return (binding.agent_id,) if binding.agent_id is not None else ()
+
+
+def newly_active(
+    facts: Facts, reported: Reported, generation_of: Callable[[str, str, str], int | None]
+) -> tuple[list[str], list[str]]:
+    """Routers and ports that are not ACTIVE in SQL, and that every living host of theirs has carried out.
+
+    `generation_of(host, kind, object id)`: the generation of the document in etcd, None if there is none.
+    """
+
+    def carried_out(host: str, kind: str, object_id: str) -> bool:
+        sync = reported.syncs.get(host)
+        generation = generation_of(host, kind, object_id)
+        if sync is None or generation is None:
+            return False
+        return sync.generation >= generation and object_id not in sync.errors
+
+    routers: list[str] = []
+    ports: list[str] = []
+    for router in facts.routers.values():
+        pending = list(_pending_ports(router))
+        if router.status == _ACTIVE and not pending:
+            continue
+        hosts = [facts.agents[member].host for member in members_of(facts, router.id) if member in reported.beats]
+        if hosts and all(carried_out(host, "routers", router.id) for host in hosts):
+            if router.status != _ACTIVE:
+                routers.append(router.id)
+            ports += pending
+    for port in facts.host_ports.values():
+        if port.status != _ACTIVE and port.admin_state_up and carried_out(port.host, "ports", port.id):
+            ports.append(port.id)
+    return routers, ports
+
+
+def began_or_changed(facts: Facts, reported: Reported, leases: Mapping[str, int]) -> list[Heartbeat]:
+    """Heartbeats that SQL does not have like this, or whose lease is another than in `leases` (agent id -> lease)."""
+    return [
+        beat.heartbeat
+        for agent_id, beat in sorted(reported.beats.items())
+        if agent_id not in facts.agents
+        or facts.agents[agent_id].heartbeat != to_plain(beat.heartbeat)
+        or leases.get(agent_id, beat.lease) != beat.lease
+    ]
+
+
+def _pending_ports(router: RouterFact) -> Iterator[str]:
+    gateway = (router.gateway,) if router.gateway is not None else ()
+    return (port.id for port in (*gateway, *router.interfaces) if port.status != _ACTIVE and port.admin_state_up)
+
+
+def _agent(fact: AgentFact, *, alive: bool) -> Agent:
+    beat: Mapping[str, Any] = fact.heartbeat
+    return Agent(
+        id=fact.id,
+        agent_type=fact.agent_type,
+        host=fact.host,
+        alive=alive,
+        admin_state_up=fact.admin_state_up,
+        draining=fact.draining,
+        zone=beat.get("zone", ""),
+        ha_address=beat.get("ha_address", ""),
+        tunnel_address=beat.get("tunnel_address", ""),
+        physical_networks=frozenset(beat.get("physical_networks", ())),
+        max_routers=beat.get("max_routers"),
+        allowed_routers=frozenset(beat.get("allowed_routers", ())),
+        allowed_networks=frozenset(beat.get("allowed_networks", ())),
+    )
+
+
+def _request(facts: Facts, router: RouterFact) -> RouterRequest:
+    network = facts.networks[router.gateway.network_id] if router.gateway is not None else None
+    return RouterRequest(
+        id=router.id,
+        ha=router.ha,
+        physical_network=network.physical_network if network is not None else None,
+        gateway_network_id=network.id if network is not None else None,
+        availability_zone_hints=router.availability_zone_hints,
+    )
+
+
+def _report_of(facts: Facts, reported: Reported, pair: Pair, member: str) -> PairReport | None:
+    report = reported.pairs.get((facts.agents[member].host, pair.id))
+    return report.report if report is not None else None
+
+
+def _has_left(facts: Facts, sync: SyncReport | None, generation: int) -> bool:
+    if sync is None or sync.holding or sync.generation < generation:
+        return False
+    return not _router_errors(facts, sync.errors)
+
+
+def _router_errors(facts: Facts, errors: Collection[str]) -> list[str]:
+    """Errors that may concern a router, so that nobody can say on which pair it still rides."""
+    others = (facts.networks, facts.host_ports)
+    return [object_id for object_id in errors if not any(object_id in known for known in others)]

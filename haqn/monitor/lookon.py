@@ -1,0 +1,39 @@
+"""What the leader would do now, by somebody who does not lead: reads SQL and etcd once, writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from haqn.clock import Clock
+from haqn.coordination import keys
+from haqn.coordination.client import Etcd
+from haqn.coordination.operations import Operation, TransactionResult
+from haqn.coordination.state import Changed
+from haqn.db.session import Database
+from haqn.db.snapshot import read_facts
+from haqn.exceptions import NotLeader
+from haqn.monitor.assemble import make_view, settled_pairs
+from haqn.monitor.observed import Observed
+from haqn.monitor.projection import project
+from haqn.monitor.publisher import Publisher
+from haqn.monitor.term import Settings
+from haqn.scheduler.view import LONG_AGO, View
+
+
+def look_on(etcd: Etcd, database: Database, settings: Settings, clock: Clock) -> View:
+    """The view of a leader that has led for long and knows all reports for long. Raises what etcd and SQL raise."""
+    observed = Observed(clock)
+    for item in etcd.list(keys.AGENTS)[0].values():
+        observed.on_agents(Changed(item, None))
+    for item in etcd.list(keys.OBSERVED)[0].values():
+        observed.on_reports(Changed(item, None))
+    reported = observed.look()
+    facts = read_facts(database)
+    publisher = Publisher(lambda: etcd.list(keys.DESIRED)[0], _refuse, epoch=0)
+    publisher.adopt(project(facts, settled_pairs(facts, reported), settings.advert_interval_ms))
+    now = clock.monotonic() + LONG_AGO
+    return make_view(facts, reported, now=now, vacated=publisher.vacated, since={})
+
+
+def _refuse(_operations: Sequence[Operation]) -> TransactionResult:
+    raise NotLeader("cannot write: this process only looks on")

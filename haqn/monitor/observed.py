@@ -1,0 +1,133 @@
+"""What agents say in etcd: heartbeats and reports, decoded as they change.
+
+`Observed` is the state that an informer's events build, without I/O of its own; a document that cannot be read
+counts as absent. Knows nothing of SQL, pairs or leadership.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from haqn.clock import Clock
+from haqn.coordination import keys
+from haqn.coordination.operations import KeyValue
+from haqn.coordination.state import Changed, Deleted, Event, Synced
+from haqn.documents import Heartbeat, PairReport, SyncReport, decode
+from haqn.exceptions import InvalidDocument
+from haqn.model import agent_id
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat, and the etcd lease that it lives on."""
+
+    heartbeat: Heartbeat
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A pair report, and when (monotonic seconds) its state, role and epoch were first seen here."""
+
+    report: PairReport
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """One look at everything that agents say."""
+
+    #: grows with every change
+    version: int
+    #: agent id -> heartbeat; an agent is alive exactly as long as it is here
+    beats: Mapping[str, Beat]
+    #: (host, pair) -> report
+    pairs: Mapping[tuple[str, int], Report]
+    syncs: Mapping[str, SyncReport]
+
+
+class Observed:
+    """Handlers for the informers of keys.AGENTS and keys.OBSERVED. Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._version = 0
+        self._beats: dict[str, Beat] = {}
+        self._beat_ids: dict[str, str] = {}
+        self._pairs: dict[tuple[str, int], Report] = {}
+        self._syncs: dict[str, SyncReport] = {}
+
+    def look(self) -> Reported:
+        with self._lock:
+            return Reported(
+                version=self._version, beats=dict(self._beats), pairs=dict(self._pairs), syncs=dict(self._syncs)
+            )
+
+    def on_agents(self, event: Event) -> None:
+        """An event of the prefix keys.AGENTS."""
+        with self._lock:
+            if isinstance(event, Changed):
+                self._forget_beat(event.item.key)
+                heartbeat = _read(event.item, Heartbeat)
+                if heartbeat is not None:
+                    known_as = agent_id(heartbeat.agent_type, heartbeat.host)
+                    self._beat_ids[event.item.key] = known_as
+                    self._beats[known_as] = Beat(heartbeat, event.item.lease)
+            elif isinstance(event, Deleted):
+                self._forget_beat(event.before.key)
+            self._version += not isinstance(event, Synced)
+
+    def on_reports(self, event: Event) -> None:
+        """An event of the prefix keys.OBSERVED."""
+        with self._lock:
+            if isinstance(event, Changed):
+                self._note_report(event.item)
+            elif isinstance(event, Deleted):
+                host, kind, object_id = keys.split_observed(event.before.key)
+                if kind == "sync":
+                    self._syncs.pop(host, None)
+                elif kind == "pairs" and object_id.isdecimal():
+                    self._pairs.pop((host, int(object_id)), None)
+            self._version += not isinstance(event, Synced)
+
+    def _forget_beat(self, key: str) -> None:
+        known_as = self._beat_ids.pop(key, None)
+        if known_as is not None:
+            self._beats.pop(known_as, None)
+
+    def _note_report(self, item: KeyValue) -> None:
+        host, kind, object_id = keys.split_observed(item.key)
+        if kind == "sync":
+            sync = _read(item, SyncReport)
+            if sync is not None:
+                self._syncs[host] = sync
+            else:
+                self._syncs.pop(host, None)
+        elif kind == "pairs" and object_id.isdecimal():
+            place = (host, int(object_id))
+            report = _read(item, PairReport)
+            before = self._pairs.pop(place, None)
+            if report is not None:
+                same = before is not None and _says(before.report) == _says(report)
+                since = before.since if before is not None and same else self._clock.monotonic()
+                self._pairs[place] = Report(report, since)
+
+
+def _says(report: PairReport) -> tuple[object, ...]:
+    return (report.state, report.role, report.epoch)
+
+
+def _read(item: KeyValue, kind: type[T]) -> T | None:
+    try:
+        return decode(item.value, kind)
+    except InvalidDocument as error:
+        LOG.warning("cannot use %s: %s", item.key, error)
+        return None

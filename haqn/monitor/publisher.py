@@ -1,0 +1,278 @@
+"""A projection -> etcd: only what differs is written, under the leader's fence.
+
+Knows what etcd has under keys.DESIRED: from one listing at the beginning of the term, then from its own writes; when
+anything else seems to have touched the prefix, it lists again. Documents are written first; each deletion goes in one
+transaction with a manifest that is true at that moment, so that a host never takes half a listing for a whole one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from haqn.coordination import keys
+from haqn.coordination.operations import (
+    MAX_OPERATIONS,
+    Delete,
+    DeletePrefix,
+    KeyValue,
+    Operation,
+    Put,
+    TransactionResult,
+    batches,
+)
+from haqn.coordination.state import Changed, Deleted, Event
+from haqn.documents import Manifest, PairDocument, RouterDocument, decode, encode
+from haqn.exceptions import CoordinationError, InvalidDocument
+from haqn.monitor.projection import KINDS, Projected, Projection
+
+#: a term's first generation is its epoch times this
+_GENERATIONS_PER_TERM = 1_000_000
+#: deletions in one transaction: room is left for the manifest and a few documents
+_DELETIONS = 100
+
+Key = tuple[str, str]
+_MANIFEST: Key = ("manifest", "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A key as it is in etcd. `content` is the document without its generation; None: cannot be read."""
+
+    content: bytes | None
+    generation: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One transaction: documents to put, then keys to delete, then the manifest that is true afterwards."""
+
+    #: of the documents
+    generation: int
+    puts: Sequence[Put] = ()
+    deletions: Sequence[Key] = ()
+    manifest: Manifest | None = None
+
+
+@dataclass(slots=True)
+class _Host:
+    """What etcd has for one host."""
+
+    documents: dict[Key, _Written] = field(default_factory=dict)
+    #: None: there is no manifest, or none that can be read
+    manifest: Manifest | None = None
+    #: revision of everything of this host that is not in `documents` any more
+    revision: int = 0
+    #: the largest generation that was used
+    generation: int = 0
+
+
+class Publisher:
+    """Of one term. All methods but `on_event` are for the leader's one thread."""
+
+    def __init__(
+        self,
+        listing: Callable[[], Mapping[str, KeyValue]],
+        fence: Callable[[Sequence[Operation]], TransactionResult],
+        epoch: int,
+    ) -> None:
+        """`listing` reads all of keys.DESIRED; `fence` is a transaction that raises NotLeader when the term is over."""
+        self._listing = listing
+        self._fence = fence
+        self._first_generation = epoch * _GENERATIONS_PER_TERM
+        self._hosts: dict[str, _Host] = {}
+        self._in_doubt = True
+        #: held while we write, so that an echo is never taken for somebody else's write
+        self._lock = threading.Lock()
+        #: (host, pair) -> generation from which on no router of the host rides on the pair
+        self.vacated: dict[tuple[str, int], int] = {}
+
+    @property
+    def in_doubt(self) -> bool:
+        """It is not known for sure what etcd has: the next `publish` lists it."""
+        return self._in_doubt
+
+    def generation_of(self, host: str, kind: str, object_id: str) -> int | None:
+        """The generation of a document in etcd; None if there is none."""
+        known = self._hosts.get(host)
+        written = known.documents.get((kind, object_id)) if known is not None else None
+        return written.generation if written is not None else None
+
+    def on_event(self, event: Event) -> None:
+        """An event of the prefix keys.DESIRED: an echo of what we know, or somebody else's doing?"""
+        with self._lock:
+            if isinstance(event, Changed):
+                foreign = event.item.mod_revision > self._revision(event.item.key)
+            elif isinstance(event, Deleted):
+                name, key = _split(event.before.key)
+                host = self._hosts.get(name)
+                written = host.documents.get(key) if host is not None else None
+                foreign = written is not None and event.before.mod_revision >= written.revision
+            else:
+                foreign = False
+            self._in_doubt = self._in_doubt or foreign
+
+    def publish(self, projection: Projection) -> int:
+        """Write what differs; returns the number of transactions. Raises NotLeader, Unavailable."""
+        if self._in_doubt:
+            self._list()
+        count = 0
+        try:
+            for name in sorted(projection):
+                count += self._publish_host(name, projection[name])
+            for name in sorted(self._hosts.keys() - projection.keys()):
+                count += self._remove_host(name)
+        except CoordinationError:
+            self._in_doubt = True
+            raise
+        return count
+
+    def adopt(self, projection: Projection) -> None:
+        """Learn what etcd has and write nothing: for looking on from outside of a term."""
+        self._list()
+        for name, wanted in projection.items():
+            host = self._hosts.setdefault(name, _Host())
+            if host.documents.keys() - {_MANIFEST} == wanted.keys():
+                self._note_vacancies(name, host, wanted)
+
+    # -- what etcd has -------------------------------------------------------------------
+
+    def _list(self) -> None:
+        # cleared first: what is touched while we list is looked at again
+        self._in_doubt = False
+        try:
+            listing = self._listing()
+        except CoordinationError:
+            self._in_doubt = True
+            raise
+        hosts = {name: _Host(generation=host.generation) for name, host in self._hosts.items()}
+        for item in listing.values():
+            name, key = _split(item.key)
+            host = hosts.setdefault(name, _Host())
+            host.documents[key] = _read(key, item)
+            host.generation = max(host.generation, host.documents[key].generation)
+            if key == _MANIFEST and host.documents[key].content is not None:
+                host.manifest = decode(item.value, Manifest)
+        with self._lock:
+            self._hosts = hosts
+            self.vacated = {}
+
+    def _revision(self, key: str) -> int:
+        """The revision up to which we know a key of keys.DESIRED."""
+        name, place = _split(key)
+        host = self._hosts.get(name)
+        if host is None:
+            return 0
+        written = host.documents.get(place)
+        return written.revision if written is not None else host.revision
+
+    # -- what changes --------------------------------------------------------------------
+
+    def _publish_host(self, name: str, wanted: Mapping[Key, Projected]) -> int:
+        host = self._hosts.setdefault(name, _Host())
+        changed = {
+            key: projected
+            for key, projected in wanted.items()
+            if key not in host.documents or host.documents[key].content != projected.content
+        }
+        obsolete = sorted(host.documents.keys() - wanted.keys() - {_MANIFEST})
+        manifest_is_true = host.manifest is not None and host.manifest.complete and host.manifest.count == len(wanted)
+        count = 0
+        if changed or obsolete or not manifest_is_true:
+            for step in self._steps(name, host, changed, obsolete, len(wanted)):
+                self._write(name, host, step, wanted)
+                count += 1
+        self._note_vacancies(name, host, wanted)
+        return count
+
+    def _steps(
+        self, name: str, host: _Host, changed: Mapping[Key, Projected], obsolete: Sequence[Key], wanted: int
+    ) -> Iterator[_Step]:
+        generation = first = self._next_generation(host)
+        documents = {
+            _join(name, key): encode(replace(projected.document, generation=first))
+            for key, projected in changed.items()
+        }
+        put_batches = [
+            [operation for operation in batch if isinstance(operation, Put)]
+            for batch in batches(documents, (), max_operations=MAX_OPERATIONS - 1)
+        ]
+        doomed = [obsolete[start : start + _DELETIONS] for start in range(0, len(obsolete), _DELETIONS)]
+        last = put_batches.pop() if put_batches and len(put_batches[-1]) + len(obsolete) < MAX_OPERATIONS else []
+        for batch in put_batches:
+            yield _Step(generation=first, puts=batch)
+        left = wanted + len(obsolete)
+        for deletions in doomed or [()]:
+            left -= len(deletions)
+            manifest = Manifest(generation=generation, count=left, complete=True)
+            yield _Step(generation=first, puts=last, deletions=deletions, manifest=manifest)
+            last = []
+            # whoever has carried out the first deletions has not carried out the next
+            generation = self._next_generation(host)
+
+    def _next_generation(self, host: _Host) -> int:
+        host.generation = max(host.generation, self._first_generation) + 1
+        return host.generation
+
+    def _write(self, name: str, host: _Host, step: _Step, wanted: Mapping[Key, Projected]) -> None:
+        operations: list[Operation] = [*step.puts, *(Delete(_join(name, key)) for key in step.deletions)]
+        if step.manifest is not None:
+            operations.append(Put(keys.manifest(name), encode(step.manifest)))
+        with self._lock:
+            revision = self._fence(operations).revision
+            host.revision = revision
+            for put in step.puts:
+                _, key = _split(put.key)
+                host.documents[key] = _Written(wanted[key].content, step.generation, revision)
+            for key in step.deletions:
+                del host.documents[key]
+            if step.manifest is not None:
+                host.manifest = step.manifest
+                host.documents[_MANIFEST] = _Written(b"", step.manifest.generation, revision)
+
+    def _remove_host(self, name: str) -> int:
+        """Nobody is registered there. With the manifest gone, too, a host that still runs keeps what it has."""
+        with self._lock:
+            self._fence([DeletePrefix(keys.desired(name))])
+            del self._hosts[name]
+            self.vacated = {place: since for place, since in self.vacated.items() if place[0] != name}
+        return 1
+
+    def _note_vacancies(self, name: str, host: _Host, wanted: Mapping[Key, Projected]) -> None:
+        """Remember since which generation the host's pairs carry no router of its."""
+        generation = host.manifest.generation if host.manifest is not None else host.generation
+        documents = [projected.document for projected in wanted.values()]
+        ridden = {document.pair_id for document in documents if isinstance(document, RouterDocument)}
+        pairs = {document.pair_id for document in documents if isinstance(document, PairDocument)}
+        for pair_id in pairs - ridden:
+            self.vacated.setdefault((name, pair_id), generation)
+        for place in [place for place in self.vacated if place[0] == name]:
+            if place[1] in ridden or place[1] not in pairs:
+                del self.vacated[place]
+
+
+def _split(key: str) -> tuple[str, Key]:
+    """(host, (kind, id)) of a key under keys.DESIRED."""
+    name, kind, object_id = keys.split_desired(key)
+    return name, (kind, object_id)
+
+
+def _join(name: str, key: Key) -> str:
+    kind, object_id = key
+    return f"{keys.desired(name)}{kind}/{object_id}"
+
+
+def _read(key: Key, item: KeyValue) -> _Written:
+    kind, _ = key
+    try:
+        if key == _MANIFEST:
+            return _Written(item.value, decode(item.value, Manifest).generation, item.mod_revision)
+        if kind in KINDS:
+            document = decode(item.value, KINDS[kind])
+            content = encode(replace(document, generation=0))
+            return _Written(content, document.generation, item.mod_revision)
+    except InvalidDocument:
+        pass  # it differs from whatever it should be, so it is written anew or deleted
+    return _Written(None, 0, item.mod_revision)

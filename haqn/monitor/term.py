@@ -1,0 +1,216 @@
+"""One term of leadership: what is repeated while this monitor leads.
+
+observe -> plan -> apply -> project -> status, each only when something it depends on has changed,
+so that a quiet cluster costs one small read of SQL each poll interval and no write at all.
+Everything is level-based: a cycle that fails is simply repeated. Knows no thread and no signal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+from haqn.clock import Clock
+from haqn.db.bindings import LeaderWriter
+from haqn.db.session import Database
+from haqn.db.snapshot import Facts, outbox_lines, read_facts
+from haqn.exceptions import PlanOutdated
+from haqn.monitor.assemble import began_or_changed, make_view, newly_active, settled_pairs
+from haqn.monitor.health import Health, Source
+from haqn.monitor.observed import Observed, Reported
+from haqn.monitor.projection import project
+from haqn.monitor.publisher import Publisher
+from haqn.scheduler.planner import plan
+from haqn.scheduler.view import Plan, Policy
+
+LOG = logging.getLogger(__name__)
+
+#: seconds after which SQL is read again even though nothing said that it changed
+_READ_AGAIN = 30.0
+#: outbox lines that stay: a line can become visible after younger ones for as long as its transaction lasts
+_OUTBOX_WINDOW = 1000
+#: tries of a plan whose facts were overtaken, in one cycle
+_PLAN_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the options say. `poll_interval` in seconds."""
+
+    policy: Policy
+    poll_interval: float = 1.0
+    keep_plans: int = 1000
+    advert_interval_ms: int = 100
+
+
+class Term:
+    """For one thread. Every method raises StaleLeader or NotLeader once the term is over."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        writer: LeaderWriter,
+        publisher: Publisher,
+        observed: Observed,
+        health: Health,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._publisher = publisher
+        self._observed = observed
+        self._health = health
+        self._settings = settings
+        self._clock = clock
+        self._began_at = clock.monotonic()
+        self._facts: Facts | None = None
+        self._facts_at = 0.0
+        #: grows with each change of `_facts`
+        self._facts_version = 0
+        self._outbox: frozenset[int] = frozenset()
+        self._outbox_floor = 0
+        self._leases: dict[str, int] = {}
+        self._planned: object = None
+        self._replan_at: float | None = None
+        self._projected: object = None
+        self._promoted: object = None
+        self._holds: frozenset[str] = frozenset()
+        self._done: list[str] = []
+
+    def wait_for(self) -> float:
+        """Seconds after which a cycle is due even if nobody asks for one."""
+        if self._replan_at is None:
+            return self._settings.poll_interval
+        return min(self._settings.poll_interval, max(0.0, self._replan_at - self._clock.monotonic()))
+
+    def cycle(self) -> None:
+        """Look once, and do what has to be done."""
+        began = self._clock.monotonic()
+        self._done = []
+        self._read_outbox()
+        reported = self._observed.look()
+        facts = self._register_agents(self._current_facts(), reported)
+        facts = self._plan(facts, reported)
+        self._health.works(Source.SQL)
+        self._project(facts, reported)
+        self._promote(facts, reported)
+        if self._done:
+            LOG.info(
+                "epoch %d: %s (%.3f s)", self._writer.epoch, "; ".join(self._done), self._clock.monotonic() - began
+            )
+
+    # -- facts ---------------------------------------------------------------------------
+
+    def _read_outbox(self) -> None:
+        lines = outbox_lines(self._database, self._outbox_floor)
+        if lines - self._outbox:
+            self._facts = None
+        self._outbox = lines
+        floor = max(lines, default=0) - _OUTBOX_WINDOW
+        if len(lines) > 2 * _OUTBOX_WINDOW:
+            self._writer.prune_outbox(floor)
+            self._outbox_floor = floor
+
+    def _current_facts(self) -> Facts:
+        now = self._clock.monotonic()
+        if self._facts is None or now - self._facts_at > _READ_AGAIN:
+            facts = read_facts(self._database)
+            self._facts_at = now
+            if facts != self._facts:
+                self._facts = facts
+                self._facts_version += 1
+        if self._facts is None:
+            raise AssertionError("facts were read above")
+        return self._facts
+
+    def _register_agents(self, facts: Facts, reported: Reported) -> Facts:
+        began = began_or_changed(facts, reported, self._leases)
+        ended = [agent_id for agent_id in self._leases if agent_id not in reported.beats]
+        if began or ended:
+            self._writer.note_agents(began, ended)
+            self._facts = None
+            facts = self._current_facts()
+            self._done += [f"{beat.agent_type} on {beat.host} is alive" for beat in began]
+            self._done += [
+                f"{facts.agents[agent_id].agent_type} on {facts.agents[agent_id].host} is dead"
+                for agent_id in ended
+                if agent_id in facts.agents
+            ]
+        self._leases = {agent_id: beat.lease for agent_id, beat in reported.beats.items()}
+        return facts
+
+    # -- plan ----------------------------------------------------------------------------
+
+    def _plan(self, facts: Facts, reported: Reported) -> Facts:
+        for _ in range(_PLAN_TRIES):
+            now = self._clock.monotonic()
+            basis = (self._facts_version, reported.version, dict(self._publisher.vacated))
+            if basis == self._planned and (self._replan_at is None or now < self._replan_at):
+                return facts
+            view = make_view(
+                facts,
+                reported,
+                now=now,
+                vacated=self._publisher.vacated,
+                since={
+                    "since_leadership": now - self._began_at,
+                    "since_etcd": self._health.since(Source.ETCD),
+                    "since_sql": self._health.since(Source.SQL),
+                },
+            )
+            policy = self._settings.policy
+            made = plan(view, policy)
+            self._replan_at = None if made.recheck_in is None else now + made.recheck_in
+            self._tell_holds(made)
+            if not made.actions:
+                self._planned = basis
+                return facts
+            try:
+                number = self._writer.apply(made, view, policy, keep_plans=self._settings.keep_plans)
+                self._done.append(f"plan {number}: {_sum_up(made)}")
+            except PlanOutdated as error:
+                self._done.append(f"planned anew, because {error}")
+            self._facts = None
+            facts = self._current_facts()
+        return facts
+
+    def _tell_holds(self, made: Plan) -> None:
+        """Say what is held when that changes; a few, for there may be thousands."""
+        holds = frozenset(f"{hold.subject}: {hold.reason}" for hold in made.holds)
+        new = sorted(holds - self._holds)
+        if new:
+            more = f" (and {len(new) - 3} more)" if len(new) > 3 else ""
+            self._done.append(f"held: {'; '.join(new[:3])}{more}")
+        self._holds = holds
+
+    # -- project -------------------------------------------------------------------------
+
+    def _project(self, facts: Facts, reported: Reported) -> None:
+        settled = settled_pairs(facts, reported)
+        basis = (self._facts_version, settled)
+        if basis == self._projected and not self._publisher.in_doubt:
+            return
+        projection = project(facts, settled, self._settings.advert_interval_ms)
+        count = self._publisher.publish(projection)
+        self._projected = basis
+        if count:
+            self._done.append(f"documents written in {count} transactions")
+
+    def _promote(self, facts: Facts, reported: Reported) -> None:
+        basis = (self._facts_version, reported.version)
+        if basis == self._promoted:
+            return
+        routers, ports = newly_active(facts, reported, self._publisher.generation_of)
+        self._promoted = basis
+        if routers or ports:
+            self._writer.set_active(routers, ports)
+            self._done.append(f"{len(routers)} routers and {len(ports)} ports are ACTIVE")
+            self._facts = None
+
+
+def _sum_up(made: Plan) -> str:
+    counts = Counter(type(action).__name__ for action in made.actions)
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
