@@ -1,0 +1,176 @@
+"""haqn-monitor with real etcd and SQLite: who leads, what a leader does, and what a deposed one cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from haqn.coordination import keys
+from haqn.db import tables
+from haqn.documents import RouterDocument, decode
+from tests.eventually import eventually
+from tests.functional.monitor.cluster import TTL, Cluster
+
+pytestmark = pytest.mark.functional
+
+
+def running(cluster: Cluster, *routers: str) -> bool:
+    """Every one of the routers is carried out by both of its members, and SQL says so."""
+    return all(
+        len(cluster.members(router)) == 2
+        and cluster.status(router) == "ACTIVE"
+        and all(router in cluster.agents[host].routers() for host in cluster.members(router))
+        for router in routers
+    )
+
+
+def test_from_a_new_agent_to_an_active_router(cluster):
+    cluster.start_monitor("mon1")
+    cluster.wait_for_leader()
+    began = time.monotonic()
+    cluster.start_agents("net1", "net2")
+    eventually(lambda: len(cluster.rows(sa.select(tables.agents))) == 2)
+    assert time.monotonic() - began < 3
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+    assert cluster.agents["net1"].manifest().count == 2
+    for agent in cluster.agents.values():
+        eventually(lambda agent=agent: [pair.settled for pair in agent.pairs()] == [True])
+
+
+def test_a_quiet_cluster_is_not_written_to(cluster):
+    cluster.start_monitor("mon1")
+    cluster.start_agents("net1", "net2", "net3")
+    cluster.create_routers("r1", "r2", "r3")
+    eventually(lambda: running(cluster, "r1", "r2", "r3"))
+    eventually(lambda: all(pair.settled for agent in cluster.agents.values() for pair in agent.pairs()))
+
+    def footprint():
+        changes = cluster.rows(sa.text("PRAGMA data_version"))[0][0]
+        return (cluster.etcd.list(keys.ROOT)[1], changes, os.path.getsize(f"{cluster.directory}/haqn.sqlite-wal"))
+
+    # the last report may still be on its way
+    eventually(lambda: footprint() == (time.sleep(1), footprint())[1])
+    before = footprint()
+    time.sleep(2 * TTL)
+    assert footprint() == before
+
+
+def test_a_dead_member_is_replaced_and_the_survivor_keeps_the_lead(cluster):
+    cluster.start_monitor("mon1")
+    cluster.start_agents("net1", "net2", "net3")
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+    time.sleep(TTL)  # a leader believes no death in its first TTL
+    dead, survivor = cluster.members("r1")
+    third = ({"net1", "net2", "net3"} - {dead, survivor}).pop()
+    old_pair = cluster.agents[survivor].pairs()[0].pair_id
+    cluster.agents[dead].crash()
+    eventually(lambda: cluster.members("r1") == (survivor, third))
+    eventually(lambda: "r1" in cluster.agents[third].routers())
+
+    def document(host):
+        return decode(cluster.etcd.get(keys.desired_router(host, "r1")).value, RouterDocument)
+
+    assert document(survivor).pair_id == document(third).pair_id != old_pair
+    assert cluster.etcd.get(keys.desired_router(dead, "r1")) is None
+    # the old pair stays until the dead host has said that it has left it, designated to the survivor
+    old = {pair.pair_id: pair for pair in cluster.agents[survivor].pairs()}[old_pair]
+    assert (old.role, old.epoch) == ("ACTIVE", 2)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_another_leads_when_the_leader_ends(cluster, how):
+    cluster.start_monitor("mon1")
+    first = cluster.wait_for_leader()
+    cluster.start_monitor("mon2")
+    cluster.start_agents("net1", "net2")
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+    time.sleep(2)  # mon2 has started by now, and stands for election
+    began = time.monotonic()
+    cluster.monitors["mon1"].send(how)
+    second = cluster.wait_for_leader(besides="mon1")
+    assert second.epoch > first.epoch
+    assert time.monotonic() - began < (TTL + 2 if how is signal.SIGKILL else 1.5)
+    cluster.create_routers("r2")
+    eventually(lambda: running(cluster, "r1", "r2"))
+
+
+def test_a_paused_leader_changes_nothing_when_it_wakes_up(cluster):
+    cluster.start_monitor("mon1")
+    first = cluster.wait_for_leader()
+    cluster.start_monitor("mon2")
+    cluster.start_agents("net1", "net2")
+    eventually(lambda: len(cluster.rows(sa.select(tables.agents))) == 2)
+    time.sleep(2)
+    # It has work to do when it wakes up: a router that nobody has placed when it is paused.
+    paused = cluster.monitors["mon1"]
+    paused.send(signal.SIGSTOP)
+    second = cluster.wait_for_leader(besides="mon1")
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+    paused.send(signal.SIGCONT)
+    cluster.create_routers("r2", "r3")
+    eventually(lambda: running(cluster, "r1", "r2", "r3"))
+    time.sleep(1)
+    plans = cluster.rows(sa.select(tables.plans.c.epoch))
+    assert {epoch for (epoch,) in plans} == {second.epoch}
+    assert cluster.rows(sa.select(tables.leadership.c.epoch)) == [(second.epoch,)]
+    assert second.epoch == first.epoch + 1
+    assert "the session is lost" in paused.log.read_text()
+
+
+def test_everything_is_projected_again_after_etcd_was_wiped(cluster):
+    cluster.start_monitor("mon1")
+    first = cluster.wait_for_leader()
+    cluster.start_agents("net1", "net2", "net3")
+    cluster.create_routers("r1", "r2")
+    eventually(lambda: running(cluster, "r1", "r2"))
+    pairs = cluster.rows(sa.select(tables.pairs).order_by(tables.pairs.c.id))
+    bindings = cluster.rows(sa.select(tables.bindings).order_by(tables.bindings.c.router_id))
+    before = {host: agent.manifest().generation for host, agent in cluster.agents.items()}
+
+    (member,) = cluster.etcd_cluster.members
+    cluster.etcd_cluster.kill()
+    member.wipe()
+    cluster.etcd_cluster.start()
+
+    second = eventually(cluster.leader, timeout=30)
+    assert second.epoch > first.epoch
+    for host, agent in cluster.agents.items():
+        eventually(lambda agent=agent, host=host: (m := agent.manifest()) and m.generation > before[host], timeout=30)
+    eventually(lambda: running(cluster, "r1", "r2"))
+    time.sleep(TTL)
+    assert cluster.rows(sa.select(tables.pairs).order_by(tables.pairs.c.id)) == pairs
+    assert cluster.rows(sa.select(tables.bindings).order_by(tables.bindings.c.router_id)) == bindings
+
+
+def test_what_somebody_else_deletes_is_written_again(cluster):
+    cluster.start_monitor("mon1")
+    cluster.start_agents("net1", "net2")
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+    cluster.etcd.delete_prefix(keys.desired("net1"))
+    eventually(lambda: running(cluster, "r1"))
+    cluster.etcd.put(keys.desired_router("net2", "nonsense"), b"{}")
+    eventually(lambda: cluster.etcd.get(keys.desired_router("net2", "nonsense")) is None)
+
+
+def test_a_term_that_sql_refuses_is_given_up(cluster):
+    cluster.start_monitor("mon1")
+    first = cluster.wait_for_leader()
+    cluster.start_agents("net1", "net2")
+    eventually(lambda: len(cluster.rows(sa.select(tables.agents))) == 2)
+
+    def usurp(connection):
+        connection.execute(tables.leadership.update().values(epoch=first.epoch + 10, holder="somebody else"))
+
+    cluster.database.write(usurp)
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+    assert eventually(cluster.leader).epoch == first.epoch + 11
