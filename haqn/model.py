@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 #: Pair ids double as Linux device groups of router ports; smaller groups are never gated.
 FIRST_PAIR_ID = 65536
+#: Device group that no pair has: its ports are shut whatever VRRP says (admin_state_up=false). ip(8) shows groups as
+#: signed numbers, so pair ids stay below it, too.
+CLOSED_GROUP = 2**31 - 2
 #: Device group of a port that belongs to no pair (a router without a standby).
 UNGATED_GROUP = 1
 #: RFC 5798 section 5.2.3: a virtual router id is 1..255.

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 
 from haqn.agent.desired import Desired, Document
 from haqn.documents import NetworkDocument, RouterDocument, RouterPort, ports_of
-from haqn.model import FIRST_PAIR_ID, UNGATED_GROUP, NetworkType
-
-#: a device group that no pair ever has: its ports are shut whatever VRRP says (admin_state_up=false)
-CLOSED_GROUP = 4294967294
+from haqn.model import CLOSED_GROUP, FIRST_PAIR_ID, UNGATED_GROUP, NetworkType
 
 NAMESPACE_PREFIX = "qrouter-"
 BRIDGE_PREFIX = "brq"

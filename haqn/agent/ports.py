@@ -8,6 +8,7 @@ from __future__ import annotations
 from haqn.agent import diff
 from haqn.documents import PortDocument
 from haqn.linux.netlink import Netlink
+from haqn.model import CLOSED_GROUP
 
 
 class Ports:
@@ -22,7 +23,7 @@ class Ports:
         if tap is None:
             return False
         bridge = self._netlink.need(diff.bridge(port.network_id))
-        group = 0 if port.admin_state_up else diff.CLOSED_GROUP
+        group = 0 if port.admin_state_up else CLOSED_GROUP
         if tap.group != group:
             self._netlink.set_link(tap, group=group)
         if tap.master != bridge.index:

@@ -140,6 +140,12 @@ class Routers:
         self._physical_networks = physical_networks
         #: a netlink handle belongs to one thread, and a new one costs a millisecond
         self._handles = threading.local()
+        self._opened: list[Netlink] = []
+
+    def close(self) -> None:
+        """Close the netlink handles of all threads, which must have ended their work."""
+        while self._opened:
+            self._opened.pop().close()
 
     def apply(self, router: RouterDocument, networks: Mapping[str, NetworkDocument], open_pairs: OpenPairsNow) -> Built:
         """Build the router as the document says. `open_pairs()`: what diff.must_wait asks for, at the moment of asking.
@@ -179,6 +185,7 @@ class Routers:
     def _host(self) -> Netlink:
         if not hasattr(self._handles, "host"):
             self._handles.host = Netlink()
+            self._opened.append(self._handles.host)
         handle: Netlink = self._handles.host
         return handle
 
@@ -211,7 +218,7 @@ class Routers:
             enable_snat=router.enable_snat,
         )
         netns.set_sysctls(_SYSCTLS)
-        if fresh or nftables.table_comments().get(_TABLE) != nftables.digest(body):
+        if fresh or not nftables.has_table(*_TABLE, body):
             nftables.replace_table(*_TABLE, body, fresh=fresh)
             netns.set_sysctls(_LOOSE)
 

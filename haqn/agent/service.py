@@ -113,6 +113,7 @@ class AgentService:
             self.step()
             self._wake.wait(self._pause())
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._routers.close()
 
     def adopt(self) -> None:
         """Note what runs on the host, so that it is undone if a complete listing does not want it."""

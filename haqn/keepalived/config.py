@@ -14,7 +14,7 @@ import jinja2
 
 from haqn.documents import PairDocument
 from haqn.exceptions import InvalidDocument
-from haqn.model import FIRST_PAIR_ID, MAX_VR_ID
+from haqn.model import CLOSED_GROUP, FIRST_PAIR_ID, MAX_VR_ID
 
 #: priority = BASE_PRIORITY + UPLINK_WEIGHT (all uplinks up) + ROLE_WEIGHT x role level; see DESIGN.md. As high as
 #: it may be, because a backup waits (256 - its priority) / 256 of an advert interval longer (RFC 5798 section 6.1)
@@ -56,7 +56,7 @@ def _check(ok: object, message: str) -> None:
 
 def check_pair(pair: PairDocument) -> None:
     """Raises InvalidDocument, which names the field, for a pair that must not enter the file."""
-    _check(FIRST_PAIR_ID <= pair.pair_id < 2**32, f"pair_id {pair.pair_id} is out of range")
+    _check(FIRST_PAIR_ID <= pair.pair_id < CLOSED_GROUP, f"pair_id {pair.pair_id} is out of range")
     _check(1 <= pair.vr_id <= MAX_VR_ID, f"vr_id {pair.vr_id} of pair {pair.pair_id} is not in 1..255")
     step = pair.advert_interval_ms % _ADVERT_STEP_MS == 0
     _check(

@@ -1,7 +1,8 @@
 """nftables rulesets, applied atomically through libnftables (libnftables(3)) in this process.
 
-Knows tables as texts; what is in them is decided by its callers' templates. Every ruleset that replaces a table
-carries a digest of its own text as the table's comment, so that an unchanged one is recognised after a restart.
+Knows tables as texts; what is in them is decided by its callers' templates. Every table that is put in place has an
+empty chain whose name is a digest of the table's text, so that an unchanged one is recognised after a restart (nft
+1.0.6 does not tell comments of tables).
 """
 
 from __future__ import annotations
@@ -63,20 +64,15 @@ def run(commands: str, *, check_only: bool = False, as_json: bool = False) -> st
     return output
 
 
-def table_comments() -> dict[tuple[str, str], str]:
-    """(family, table) -> comment, of the namespace that the calling thread is in."""
-    listing = json.loads(run("list tables", as_json=True) or "{}")
-    found = {}
-    for item in listing.get("nftables", []):
-        if "table" in item:
-            table = item["table"]
-            found[table["family"], table["name"]] = table.get("comment", "")
-    return found
+def has_table(family: str, name: str, body: str) -> bool:
+    """Whether table `name` was made from `body`, in the namespace that the calling thread is in."""
+    listing = json.loads(run(f"list chains {family}", as_json=True) or "{}")
+    chains = [item["chain"] for item in listing.get("nftables", []) if "chain" in item]
+    return any((chain["table"], chain["name"]) == (name, _mark(body)) for chain in chains)
 
 
-def digest(body: str) -> str:
-    """What marks a table that was made from `body`."""
-    return hashlib.blake2b(body.encode(), digest_size=8).hexdigest()
+def _mark(body: str) -> str:
+    return "made_from_" + hashlib.blake2b(body.encode(), digest_size=8).hexdigest()
 
 
 def replace_table(family: str, name: str, body: str, *, fresh: bool = False) -> None:
@@ -85,4 +81,4 @@ def replace_table(family: str, name: str, body: str, *, fresh: bool = False) -> 
     `fresh`: there is no such table yet (deleting one costs milliseconds).
     """
     remove = "" if fresh else f"add table {family} {name}\ndelete table {family} {name}\n"
-    run(f'{remove}table {family} {name} {{\n comment "{digest(body)}"\n{body}\n}}\n')
+    run(f"{remove}table {family} {name} {{\n chain {_mark(body)} {{ }}\n{body}\n}}\n")

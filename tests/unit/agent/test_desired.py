@@ -8,7 +8,7 @@ from haqn.agent import diff
 from haqn.agent.desired import Desired, interpret
 from haqn.coordination import keys
 from haqn.documents import Manifest, NetworkDocument, PortDocument, RouterDocument, RouterPort, encode
-from haqn.model import NetworkType
+from haqn.model import CLOSED_GROUP, NetworkType
 
 HOST = "net1"
 
@@ -110,8 +110,8 @@ OPEN, SHUT, OTHER = 65536, 65537, 65538
         (SHUT, OTHER, (), False),  # a standby has nothing to lose
         (SHUT, OPEN, (), False),
         (OPEN, 1, (), False),
-        (OPEN, diff.CLOSED_GROUP, (), False),  # admin_state_up=false wants the traffic to stop
-        (diff.CLOSED_GROUP, SHUT, (), False),
+        (OPEN, CLOSED_GROUP, (), False),  # admin_state_up=false wants the traffic to stop
+        (CLOSED_GROUP, SHUT, (), False),
     ],
 )
 def test_a_port_changes_its_group_only_when_that_interrupts_nothing(current, target, yielded, waits):
@@ -121,10 +121,10 @@ def test_a_port_changes_its_group_only_when_that_interrupts_nothing(current, tar
 
 def test_what_admin_state_down_shuts():
     router = RouterDocument(router_id="r", pair_id=OPEN, admin_state_up=False)
-    assert diff.group(router, _router_port()) == diff.CLOSED_GROUP
+    assert diff.group(router, _router_port()) == CLOSED_GROUP
     router = RouterDocument(router_id="r", pair_id=OPEN)
     assert diff.group(router, _router_port()) == OPEN
-    assert diff.group(router, _router_port(admin_state_up=False)) == diff.CLOSED_GROUP
+    assert diff.group(router, _router_port(admin_state_up=False)) == CLOSED_GROUP
     assert diff.group(RouterDocument(router_id="r", pair_id=None), _router_port()) == 1
 
 
