@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from haqn.api.context import Context
-from haqn.api.kinds import Integer, Invalid, Kind, Text, Timestamp, Uuid
+from haqn.api.kinds import Integer, Invalid, Kind, Only, Text, Timestamp, Uuid
 from haqn.exceptions import HTTPBadRequest, PolicyNotAuthorized
 
 #: The attribute must be given on POST.
@@ -32,14 +32,18 @@ class Attribute:
     put: bool = False
     #: on POST: a value, REQUIRED or UNSET
     default: Any = UNSET
-    #: that it is column does not make a filter useful; `fixed_ips` and the like need a condition of the store
-    filterable: bool = True
+    #: child of the store that the value is computed from
+    needs: str = ""
     #: neither shown to nor settable by anybody but admins
     admin_only: bool = False
 
     @property
     def key(self) -> str:
         return self.field or self.name
+
+    def show(self, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 each kind has a type of its own
+        """The attribute's JSON in the answer that describes `row`."""
+        return self.kind.value if isinstance(self.kind, Only) else self.kind.show(row[self.key])
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Attributes:
     def parse_create(self, body: object, context: Context) -> dict[str, Any]:
         """Fields for the store of the object in a POST. Raises HTTPBadRequest, PolicyNotAuthorized."""
         given = self._given(body)
-        values = {}
+        values: dict[str, Any] = {}
         for attribute in self.members:
             if attribute.name in given:
                 if not attribute.post:
@@ -89,7 +93,7 @@ class Attributes:
     def show(self, row: Mapping[str, Any], context: Context, wanted: Collection[str] | None = None) -> dict[str, Any]:
         """The answer that describes `row`, with the `wanted` attributes only (None: with all)."""
         return {
-            attribute.name: attribute.kind.show(row[attribute.key])
+            attribute.name: attribute.show(row)
             for attribute in self.members
             if (wanted is None or attribute.name in wanted) and (context.is_admin or not attribute.admin_only)
         }
@@ -114,7 +118,9 @@ class Attributes:
 
 
 def _put(values: dict[str, Any], attribute: Attribute, value: object) -> None:
-    """Two names of one field (tenant_id, project_id) must not disagree."""
+    """Two names of one field (tenant_id, project_id) must not disagree. What has only one value is not stored."""
+    if isinstance(attribute.kind, Only):
+        return
     if values.get(attribute.key, value) != value:
         raise HTTPBadRequest(reason=f"Invalid input for {attribute.name}. Reason: it is given twice, differently.")
     values[attribute.key] = value

@@ -61,6 +61,10 @@ class Text(Kind):
             raise Invalid(f"'{_short(value)}' is not in {list(self.choices)}.")
         return value
 
+    def from_text(self, text: str) -> str:
+        # a filter may ask for what no object has
+        return Text(self.max_length).parse(text)
+
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "maxLength": self.max_length} | ({"enum": [*self.choices]} if self.choices else {})
 
@@ -109,6 +113,9 @@ class Uuid(Kind):
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "uuid"}
 
+    def from_text(self, text: str) -> str:
+        return _lenient(self, text)
+
 
 @dataclass(frozen=True, slots=True)
 class Mac(Kind):
@@ -123,6 +130,9 @@ class Mac(Kind):
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "mac"}
 
+    def from_text(self, text: str) -> str:
+        return _lenient(self, text)
+
 
 @dataclass(frozen=True, slots=True)
 class Address(Kind):
@@ -136,6 +146,9 @@ class Address(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "ipv4"}
+
+    def from_text(self, text: str) -> str:
+        return _lenient(self, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +165,9 @@ class Cidr(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "cidr"}
+
+    def from_text(self, text: str) -> str:
+        return _lenient(self, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +192,9 @@ class Nullable(Kind):
 class ListOf(Kind):
     kind: Kind
     most: int = 256
+    unique: bool = True
+    #: what a filter may ask of one member; default: `kind`
+    filter_kind: Kind | None = None
 
     def parse(self, value: object) -> list[Any]:
         if not isinstance(value, list):
@@ -183,12 +202,12 @@ class ListOf(Kind):
         if len(value) > self.most:
             raise Invalid(f"the list has more than {self.most} members.")
         parsed = [self.kind.parse(member) for member in value]
-        if any(member in parsed[:position] for position, member in enumerate(parsed)):
+        if self.unique and any(member in parsed[:position] for position, member in enumerate(parsed)):
             raise Invalid("the list has the same member twice.")
         return parsed
 
     def from_text(self, text: str) -> Any:  # noqa: ANN401 one member
-        return self.kind.from_text(text)
+        return (self.filter_kind or self.kind).from_text(text)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "array", "items": self.kind.schema(), "maxItems": self.most}
@@ -200,13 +219,15 @@ class Record(Kind):
 
     members: Mapping[str, Kind]
     required: frozenset[str] = field(default_factory=frozenset)
+    #: how many members must be given, whichever
+    least: int = 0
 
     def parse(self, value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Invalid(f"'{_short(value)}' is not a dictionary.")
         missing = sorted(self.required - value.keys())
         unknown = sorted(str(name) for name in value.keys() - self.members.keys())
-        if missing or unknown:
+        if missing or unknown or len(value) < self.least:
             raise Invalid(f"missing keys: {missing}, unexpected keys: {_short(unknown)}.")
         parsed = {}
         for name, member in value.items():
@@ -279,6 +300,15 @@ class Only(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"enum": [self.value]}
+
+
+def _lenient(kind: Kind, text: str) -> str:
+    """The normal form of `text` in a filter; as it is when it is of another kind, which then matches nothing."""
+    try:
+        normal: str = kind.parse(text)
+    except Invalid:
+        return Text().parse(text)
+    return normal
 
 
 def is_uuid(value: object) -> bool:

@@ -59,12 +59,16 @@ class Store:
     #: field -> condition, for filters on what is no column
     conditions: Mapping[str, Condition] = field(default_factory=dict)
 
+    def sortable(self, name: str) -> bool:
+        """Whether lists can be sorted by the field; databases do not compare JSON."""
+        return name in self.table.c and not isinstance(self.table.c[name].type, sa.JSON)
+
     def filterable(self, name: str) -> bool:
-        return name in self.table.c or name in self.conditions
+        return self.sortable(name) or name in self.conditions
 
     def list(self, connection: Connection, query: Query) -> list[Row]:
         """The rows that `query` asks for, in its order. Raises `not_found` for an unknown marker."""
-        order = [*((self._sortable(name), down) for name, down in query.sort), (self.table.c.id, False)]
+        order = [*((self._comparable(name), down) for name, down in query.sort), (self.table.c.id, False)]
         statement = sa.select(self.table)
         for name, values in query.filters.items():
             statement = statement.where(self._condition(name, values))
@@ -135,7 +139,7 @@ class Store:
         condition = column == given[0] if len(given) == 1 else column.in_(given)
         return condition if len(given) == len(values) else sa.or_(condition, column.is_(None))
 
-    def _sortable(self, name: str) -> sa.ColumnElement[Any]:
+    def _comparable(self, name: str) -> sa.ColumnElement[Any]:
         column = self.table.c[name]
         if not column.nullable:
             return column

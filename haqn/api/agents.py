@@ -1,0 +1,162 @@
+"""Agents, and which router is on which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+
+from haqn.api.attributes import Attribute, Attributes
+from haqn.api.endpoints import Item, answer, context_of, read_object, show_all
+from haqn.api.kinds import Boolean, Invalid, Json, Only, Text, Timestamp, Uuid, is_uuid
+from haqn.api.livestate import LiveState
+from haqn.api.resource import Resource
+from haqn.api.routers import ROUTER
+from haqn.api.services import Services
+from haqn.db import agents, routers
+from haqn.db.session import Connection
+from haqn.db.store import Row
+from haqn.exceptions import AgentInUse, HTTPBadRequest, RouterSchedulingFailed
+from haqn.model import AgentType, VrrpState
+
+#: Agents' times have a space where other resources' have a T.
+_TIME = Timestamp("%Y-%m-%d %H:%M:%S")
+#: Parts of the heartbeat that the agent shows as attributes of its own.
+_NOT_CONFIGURATION = frozenset({"agent_id", "agent_type", "host", "started_at", "version", "zone"})
+_TOPICS = {AgentType.L3: "l3_agent"}
+_LIVENESS = {True: "alive", False: "dead", None: "unknown"}
+_HA_STATES = {VrrpState.MASTER: "active", VrrpState.BACKUP: "standby", VrrpState.FAULT: "standby", None: "unknown"}
+
+
+def _decorate(services: Services, rows: Sequence[Row]) -> None:
+    for row in rows:
+        alive = services.live_state.alive(row["id"])
+        row["alive"] = alive is True
+        row["liveness"] = _LIVENESS[alive]
+        row["topic"] = _TOPICS.get(row["agent_type"], "N/A")
+        row["configurations"] = {
+            name: value for name, value in row["heartbeat"].items() if name not in _NOT_CONFIGURATION
+        }
+
+
+def _translate(services: Services, connection: Connection, filters: dict[str, Sequence[Any]]) -> dict[str, Any]:
+    """Turn the filter on `alive`, which SQL does not know, into one on the id."""
+    if "alive" not in filters:
+        return filters
+    values = filters.pop("alive")
+    ids = [i for i in agents.all_ids(connection) if (services.live_state.alive(i) is True) in values]
+    return {**filters, "among": [ids]}
+
+
+AGENT = Resource(
+    collection="agents",
+    store=agents.STORE,
+    update=agents.update,
+    delete=agents.delete,
+    decorate=_decorate,
+    live_filters=frozenset({"alive"}),
+    translate=_translate,
+    attributes=Attributes(
+        "agent",
+        (
+            Attribute(name="id", kind=Uuid()),
+            Attribute(name="agent_type", kind=Text(64)),
+            Attribute(name="binary", kind=Text(64)),
+            Attribute(name="topic", kind=Text()),
+            Attribute(name="host", kind=Text()),
+            Attribute(name="admin_state_up", kind=Boolean(), put=True),
+            Attribute(name="alive", kind=Boolean()),
+            Attribute(name="liveness", kind=Text()),
+            Attribute(name="availability_zone", kind=Text()),
+            Attribute(name="description", kind=Text(), put=True),
+            Attribute(name="configurations", kind=Json(), needs="heartbeat"),
+            Attribute(name="created_at", kind=_TIME),
+            Attribute(name="started_at", kind=_TIME),
+            Attribute(name="heartbeat_timestamp", kind=_TIME),
+            Attribute(name="resources_synced", kind=Only(None)),
+        ),
+    ),
+)
+
+
+class AgentItem(Item):
+    """`/v2.0/agents/{object_id}`."""
+
+    def before_delete(self, object_id: str) -> None:
+        if self._services.live_state.alive(object_id):
+            raise AgentInUse(agent_id=object_id, reason="it is alive")
+
+
+class RoutersOfAgent:
+    """`/v2.0/agents/{object_id}/l3-routers`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
+        _check_agent_id(object_id)
+        with self._services.database.read() as connection:
+            rows = agents.routers_on(connection, object_id)
+        answer(response, {"routers": show_all(ROUTER, self._services, rows, context_of(request))})
+
+    def on_post(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
+        _check_agent_id(object_id)
+        router_id = _router_id(read_object(request))
+        if self._services.live_state.alive(object_id) is False:
+            with self._services.database.read() as connection:
+                agents.STORE.bare(connection, object_id)
+            raise RouterSchedulingFailed(router_id=router_id, agent_id=object_id)
+        self._services.write(lambda connection: agents.pin(connection, object_id, router_id))
+        answer(response, None, HTTPStatus.CREATED)
+
+
+class RouterOfAgent:
+    """`/v2.0/agents/{object_id}/l3-routers/{router_id}`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def on_delete(self, _request: falcon.Request, response: falcon.Response, object_id: str, router_id: str) -> None:
+        _check_agent_id(object_id)
+        if not is_uuid(router_id):
+            raise routers.STORE.missing(router_id)
+        self._services.write(lambda connection: agents.unpin(connection, object_id, router_id))
+        response.status = HTTPStatus.NO_CONTENT
+
+
+class AgentsOfRouter:
+    """`/v2.0/routers/{object_id}/l3-agents`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
+        if not is_uuid(object_id):
+            raise routers.STORE.missing(object_id)
+        with self._services.database.read() as connection:
+            hosting = agents.agents_of(connection, object_id)
+        shown = show_all(AGENT, self._services, [row for row, _ in hosting], context_of(request))
+        states = [_ha_state(self._services.live_state, row["host"], pair_id) for row, pair_id in hosting]
+        answer(
+            response,
+            {"agents": [{**agent, "ha_state": state} for agent, state in zip(shown, states, strict=True)]},
+        )
+
+
+def _ha_state(live_state: LiveState, host: str, pair_id: int | None) -> str | None:
+    """Neutron's word for what the agent is for the router; None for a router without a standby."""
+    return None if pair_id is None else _HA_STATES[live_state.pair_state(host, pair_id)]
+
+
+def _check_agent_id(object_id: str) -> None:
+    if not is_uuid(object_id):
+        raise agents.STORE.missing(object_id)
+
+
+def _router_id(body: Mapping[str, Any]) -> str:
+    try:
+        return Uuid().parse(body.get("router_id"))
+    except Invalid as error:
+        raise HTTPBadRequest(reason=f"Invalid input for router_id. Reason: {error}") from None

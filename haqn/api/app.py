@@ -1,0 +1,78 @@
+"""The WSGI application: every route in one table."""
+
+from __future__ import annotations
+
+import falcon
+from oslo_config import cfg
+
+from haqn.api import errors
+from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
+from haqn.api.context import Context
+from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions
+from haqn.api.endpoints import Collection, Item
+from haqn.api.livestate import LiveState
+from haqn.api.networks import NETWORK, SUBNET
+from haqn.api.nudge import Nudge
+from haqn.api.ports import PORT
+from haqn.api.routers import ROUTER, AddInterface, RemoveInterface
+from haqn.api.services import Services
+from haqn.db.session import Database
+from haqn.db.settings import Settings
+
+App = falcon.App[falcon.Request, falcon.Response]
+
+RESOURCES = (NETWORK, SUBNET, PORT, ROUTER, AGENT)
+
+
+def routes(services: Services) -> dict[str, object]:
+    """URI template -> who answers."""
+    return {
+        "/": Versions(),
+        "/healthz": Health(),
+        "/v2.0": Resources(RESOURCES),
+        "/v2.0/extensions": Extensions(),
+        "/v2.0/extensions/{alias}": Extension(),
+        "/v2.0/networks": Collection(NETWORK, services),
+        "/v2.0/networks/{object_id}": Item(NETWORK, services),
+        "/v2.0/subnets": Collection(SUBNET, services),
+        "/v2.0/subnets/{object_id}": Item(SUBNET, services),
+        "/v2.0/ports": Collection(PORT, services),
+        "/v2.0/ports/{object_id}": Item(PORT, services),
+        "/v2.0/routers": Collection(ROUTER, services),
+        "/v2.0/routers/{object_id}": Item(ROUTER, services),
+        "/v2.0/routers/{object_id}/add_router_interface": AddInterface(services),
+        "/v2.0/routers/{object_id}/remove_router_interface": RemoveInterface(services),
+        "/v2.0/routers/{object_id}/l3-agents": AgentsOfRouter(services),
+        "/v2.0/agents": Collection(AGENT, services),
+        "/v2.0/agents/{object_id}": AgentItem(AGENT, services),
+        "/v2.0/agents/{object_id}/l3-routers": RoutersOfAgent(services),
+        "/v2.0/agents/{object_id}/l3-routers/{router_id}": RouterOfAgent(services),
+    }
+
+
+def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts) -> App:
+    """The application of one process. What it is given must be started (and stopped) by the caller."""
+    services = Services(database=database, settings=Settings.from_conf(conf), live_state=live_state, nudge=nudge)
+    app = falcon.App(middleware=[_Requests(conf.api.max_body_size)])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.req_options.keep_blank_qs_values = True
+    errors.install(app)
+    for template, resource in routes(services).items():
+        app.add_route(template, resource)
+    return app
+
+
+class _Requests:
+    """What every request and every answer has in common."""
+
+    def __init__(self, max_body_size: int) -> None:
+        self._max_body_size = max_body_size
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        context = Context.from_headers(request.get_header)
+        request.context.haqn = context
+        response.set_header("X-Openstack-Request-Id", context.request_id)
+        if request.path.endswith(".json"):
+            request.path = request.path.removesuffix(".json")
+        if (request.content_length or 0) > self._max_body_size:
+            raise falcon.HTTPContentTooLarge(description=f"The request body exceeds {self._max_body_size} bytes")

@@ -1,0 +1,91 @@
+"""What a client asks before anything else: versions, resources, extensions, health. None of it needs SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import falcon
+
+from haqn.api.endpoints import answer
+from haqn.api.resource import Resource
+from haqn.exceptions import ExtensionNotFound
+
+#: alias -> (name, description); only what is true.
+EXTENSIONS: dict[str, tuple[str, str]] = {
+    "agent": ("Agents", "The agents that carry out what the API is told, and whether they are alive."),
+    "binding": ("Port Binding", "The host that a port is bound to."),
+    "ext-gw-mode": ("Router external gateway mode", "Routers with or without SNAT."),
+    "external-net": ("External networks", "Networks that routers reach the outside by."),
+    "extraroute": ("Extra routes", "Static routes of routers."),
+    "filter-validation": ("Filter validation", "An unknown filter is an error."),
+    "ip-substring-filtering": ("IP address substring filtering", "Lists of ports by a part of an address."),
+    "l3-ha": ("HA routers", "Routers on two agents, of which one forwards and the other takes over."),
+    "l3_agent_scheduler": ("L3 agent scheduler", "Which router is on which L3 agent."),
+    "net-mtu": ("Network MTU", "The MTU of a network."),
+    "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network may be changed."),
+    "pagination": ("Pagination", "Lists in pages."),
+    "project-id": ("project_id", "The project of an object is called project_id, too."),
+    "provider": ("Provider networks", "How a network is carried."),
+    "router": ("Routers", "Routers, gateways and interfaces."),
+    "sort-key-validation": ("Sort key validation", "An unknown sort key is an error."),
+    "sorting": ("Sorting", "Lists in a chosen order."),
+    "standard-attr-description": ("Descriptions", "Objects have descriptions."),
+    "standard-attr-revisions": ("Revisions", "Objects have revision numbers."),
+    "standard-attr-timestamp": ("Timestamps", "Objects tell when they were created and changed."),
+}
+#: When the list above last changed.
+_UPDATED = "2026-11-21T00:00:00-00:00"
+
+
+class Versions:
+    """`GET /`."""
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        link = {"rel": "self", "href": f"{request.prefix}/v2.0/"}
+        answer(response, {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
+
+
+class Resources:
+    """`GET /v2.0`."""
+
+    def __init__(self, resources: Sequence[Resource]) -> None:
+        self._resources = resources
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        listed = [
+            {
+                "name": resource.name,
+                "collection": resource.collection,
+                "links": [{"rel": "self", "href": f"{request.prefix}/v2.0/{resource.collection}"}],
+            }
+            for resource in self._resources
+        ]
+        answer(response, {"resources": listed})
+
+
+class Extensions:
+    """`GET /v2.0/extensions`."""
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        answer(response, {"extensions": [_describe(alias) for alias in EXTENSIONS]})
+
+
+class Extension:
+    """`GET /v2.0/extensions/{alias}`."""
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response, alias: str) -> None:
+        if alias not in EXTENSIONS:
+            raise ExtensionNotFound(alias=ascii(alias[:100])[1:-1])
+        answer(response, {"extension": _describe(alias)})
+
+
+class Health:
+    """`GET /healthz`: this process answers."""
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        answer(response, {"status": "ok"})
+
+
+def _describe(alias: str) -> dict[str, object]:
+    name, description = EXTENSIONS[alias]
+    return {"alias": alias, "name": name, "description": description, "updated": _UPDATED, "links": []}

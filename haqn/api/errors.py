@@ -1,0 +1,67 @@
+"""The one place where an error becomes an answer: a status and a NeutronError body that tells no secrets."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+import falcon
+import msgspec
+
+from haqn import exceptions
+
+LOG = logging.getLogger(__name__)
+
+_UNEXPECTED = "Request Failed: internal server error while processing your request."
+#: The first class that an error is of decides.
+_STATUS: tuple[tuple[type[exceptions.ApiError], HTTPStatus], ...] = (
+    (exceptions.NotFound, HTTPStatus.NOT_FOUND),
+    (exceptions.Conflict, HTTPStatus.CONFLICT),
+    (exceptions.PolicyNotAuthorized, HTTPStatus.FORBIDDEN),
+    (exceptions.ServiceUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (exceptions.BadRequest, HTTPStatus.BAD_REQUEST),
+)
+
+
+def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
+    """Make `app` answer every error in Neutron's form."""
+    app.add_error_handler(Exception, _on_unexpected)
+    app.add_error_handler(falcon.HTTPError, _on_http_error)
+    app.add_error_handler(exceptions.ApiError, _on_api_error)
+    app.add_error_handler(exceptions.DatabaseUnavailable, _on_database_error)
+    app.add_error_handler(exceptions.WriteConflict, _on_database_error)
+
+
+def fill(response: falcon.Response, status: int, kind: str, message: str) -> None:
+    """Put the error into `response`."""
+    response.status = HTTPStatus(status)
+    response.content_type = falcon.MEDIA_JSON
+    response.data = msgspec.json.encode({"NeutronError": {"type": kind, "message": message, "detail": ""}})
+
+
+def _on_api_error(_request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+    fill(response, status, type(error).__name__, str(error))
+
+
+def _on_http_error(_request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
+    """Falcon's own errors: unknown routes, wrong methods, broken requests."""
+    if not isinstance(error, falcon.HTTPError):
+        raise error
+    response.set_headers(error.headers or {})
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        message = exceptions.HTTPNotFound.message
+    else:
+        message = error.description or error.title or HTTPStatus(error.status_code).phrase
+    fill(response, error.status_code, "HTTP" + HTTPStatus(error.status_code).phrase.replace(" ", ""), message)
+
+
+def _on_database_error(_request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
+    LOG.error("%s", error)
+    answer = exceptions.ServiceUnavailable(reason="the database cannot be used now, try again")
+    fill(response, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", str(answer))
+
+
+def _on_unexpected(request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
+    LOG.error("cannot answer %s %s", request.method, request.path, exc_info=error)
+    fill(response, HTTPStatus.INTERNAL_SERVER_ERROR, "HTTPInternalServerError", _UNEXPECTED)

@@ -1,0 +1,44 @@
+"""What makes a resource of the API: its attributes, its rows, its rules, and what is known of it live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from haqn.api.attributes import Attributes
+from haqn.api.services import Services
+from haqn.db.session import Connection
+from haqn.db.settings import Settings
+from haqn.db.store import Row, Store
+
+
+def _as_stored(_services: Services, _rows: Sequence[Row]) -> None:
+    """Nothing is known of the rows but what is stored."""
+
+
+def _as_asked(_services: Services, _connection: Connection, filters: dict[str, Sequence[Any]]) -> dict[str, Any]:
+    """All filters are the store's own."""
+    return filters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """One kind of object; `None` for a rule means that there is no such verb."""
+
+    #: plural, as in the URL and in lists
+    collection: str
+    attributes: Attributes
+    store: Store
+    create: Callable[[Connection, Settings, Row], Row] | None = None
+    update: Callable[[Connection, Settings, str, Row], Row] | None = None
+    delete: Callable[[Connection, Settings, str], None] | None = None
+    #: adds to the rows what SQL does not know
+    decorate: Callable[[Services, Sequence[Row]], None] = _as_stored
+    #: attributes that SQL does not know, but that `translate` can turn into filters of the store
+    live_filters: frozenset[str] = frozenset()
+    translate: Callable[[Services, Connection, dict[str, Sequence[Any]]], dict[str, Any]] = _as_asked
+
+    @property
+    def name(self) -> str:
+        return self.attributes.resource

@@ -1,0 +1,119 @@
+"""Routers, and the actions on their interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import falcon
+
+from haqn.api.attributes import Attribute, Attributes, standard
+from haqn.api.endpoints import answer, read_object
+from haqn.api.kinds import Address, Boolean, Cidr, Invalid, Kind, ListOf, Nullable, Only, Record, Text, Uuid, is_uuid
+from haqn.api.resource import Resource
+from haqn.api.services import Services
+from haqn.db import interfaces, routers
+from haqn.exceptions import BadRequest, HTTPBadRequest
+
+_GATEWAY = Record(
+    {
+        "network_id": Uuid(),
+        "enable_snat": Boolean(),
+        "external_fixed_ips": ListOf(
+            Record({"subnet_id": Uuid(), "ip_address": Address()}, least=1), most=32, unique=False
+        ),
+    },
+    frozenset({"network_id"}),
+)
+
+
+class _Gateway(Nullable):
+    """`external_gateway_info`; an empty object clears it, as null does."""
+
+    def parse(self, value: object) -> dict[str, Any] | None:
+        parsed: dict[str, Any] | None = super().parse(None if value == {} else value)
+        return parsed
+
+
+ROUTER = Resource(
+    collection="routers",
+    store=routers.STORE,
+    create=routers.create,
+    update=routers.update,
+    delete=routers.delete,
+    attributes=Attributes(
+        "router",
+        (
+            *standard(),
+            Attribute(name="admin_state_up", kind=Boolean(), post=True, put=True, default=True),
+            Attribute(name="status", kind=Text(16)),
+            Attribute(name="ha", kind=Boolean(), post=True, put=True, admin_only=True),
+            Attribute(name="distributed", kind=Only(False), post=True, put=True, admin_only=True),
+            Attribute(name="external_gateway_info", kind=_Gateway(_GATEWAY), post=True, put=True),
+            Attribute(
+                name="routes",
+                kind=ListOf(
+                    Record({"destination": Cidr(), "nexthop": Address()}, frozenset({"destination", "nexthop"}))
+                ),
+                put=True,
+            ),
+            Attribute(name="availability_zone_hints", kind=ListOf(Text(), most=16), post=True, default=()),
+            Attribute(name="flavor_id", kind=Only(None), post=True),
+        ),
+    ),
+)
+
+
+class AddInterface:
+    """`PUT /v2.0/routers/{object_id}/add_router_interface`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def on_put(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
+        _check_router_id(object_id)
+        subnet_id, port_id = _targets(read_object(request))
+        if subnet_id is not None and port_id is not None:
+            raise BadRequest(resource="router", msg="Cannot specify both subnet-id and port-id")
+        settings = self._services.settings
+        if port_id is not None:
+            added = self._services.write(lambda conn: interfaces.add_port(conn, settings, object_id, port_id))
+        else:
+            added = self._services.write(lambda conn: interfaces.add_subnet(conn, settings, object_id, str(subnet_id)))
+        answer(response, added)
+
+
+class RemoveInterface:
+    """`PUT /v2.0/routers/{object_id}/remove_router_interface`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def on_put(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
+        _check_router_id(object_id)
+        subnet_id, port_id = _targets(read_object(request))
+        settings = self._services.settings
+        removed = self._services.write(lambda conn: interfaces.remove(conn, settings, object_id, subnet_id, port_id))
+        answer(response, removed)
+
+
+def _check_router_id(object_id: str) -> None:
+    if not is_uuid(object_id):
+        raise routers.STORE.missing(object_id)
+
+
+def _targets(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """subnet_id and port_id of an interface action; at least one is given. Raises BadRequest, HTTPBadRequest."""
+    subnet_id, port_id = (_uuid_of(body, name) for name in ("subnet_id", "port_id"))
+    if subnet_id is None and port_id is None:
+        raise BadRequest(resource="router", msg="Either subnet_id or port_id must be specified")
+    return subnet_id, port_id
+
+
+def _uuid_of(body: Mapping[str, Any], name: str) -> str | None:
+    kind: Kind = Nullable(Uuid())
+    try:
+        found: str | None = kind.parse(body.get(name))
+    except Invalid as error:
+        raise HTTPBadRequest(reason=f"Invalid input for {name}. Reason: {error}") from None
+    return found
