@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,11 +151,15 @@ class Pairs:
                 gate.close(pair)
                 self.state.forget(pair)
 
-    def check_daemon(self) -> None:
-        """To be called once a second: start keepalived when it died, replace it when it is frozen.
+    def check_health(self) -> None:
+        """To be called once a second: make a lost gate again, start keepalived when it died, replace a frozen one.
 
         Counts calls, not seconds: when this whole host was frozen, keepalived is not to blame.
         """
+        with Gate() as gate:
+            if not gate.exists():
+                LOG.error("somebody has removed the gate (nftables table bridge haqn); making it again")
+                make_gate(self._templates)
         if not self.daemon.config.exists() or not self.state.pairs():
             return
         try:
@@ -176,6 +180,15 @@ class Pairs:
             self.daemon.apply(self.daemon.config.read_text())
         except (HostError, OSError) as error:
             LOG.error("keepalived: %s", error)
+
+    def write_rows(self, by_group: Mapping[int, list[str]], *, keep_others: bool) -> None:
+        """What to announce for each pair. `keep_others`: lines about other MACs stay in the files."""
+        written = {line.split()[2] for lines in by_group.values() for line in lines}
+        for pair in self.state.pairs():
+            lines = list(by_group.get(pair, ()))
+            if keep_others:
+                lines += [line for line in self.state.rows(pair) if line.split()[2] not in written]
+            self.state.write_rows(pair, lines)
 
     def open_pairs(self) -> OpenPairs:
         """What the gates of this host are at this moment."""

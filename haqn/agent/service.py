@@ -110,7 +110,11 @@ class AgentService:
         self.adopt()
         while not self._stop.is_set():
             self._wake.clear()
-            self.step()
+            try:
+                self.step()
+            except (HaqnError, OSError):
+                LOG.exception("a step failed; the next one looks at everything again")
+                self._stop.wait(_TICK)
             self._wake.wait(self._pause())
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._routers.close()
@@ -130,7 +134,7 @@ class AgentService:
         if now >= self._next_tick:
             self._next_tick = now + _TICK
             if self._pairs is not None:
-                self._pairs.check_daemon()
+                self._pairs.check_health()
         self._read_desired()
         todo = diff.todo(self._desired, self._work.applied)
         change, remove = _by_kind(todo.change), _by_kind(todo.remove)
@@ -294,13 +298,13 @@ class AgentService:
     def _write_rows(self) -> None:
         if self._pairs is None:
             return
-        by_group: dict[int, list[str]] = {pair: [] for pair in self._pairs.state.pairs()}
+        by_group: dict[int, list[str]] = {}
         for router_id in sorted(self._rows):
             for group, rows in self._rows[router_id].items():
-                if group in by_group:
-                    by_group[group].extend(rows)
-        for pair, lines in by_group.items():
-            self._pairs.state.write_rows(pair, lines)
+                by_group.setdefault(group, []).extend(rows)
+        # what runs since before this agent's start and was not looked at yet must be announced, too
+        adopting = any(key[0] == "routers" and document is None for key, document in self._work.applied.items())
+        self._pairs.write_rows(by_group, keep_others=adopting)
 
     def _announce(self, new: Mapping[int, list[str]]) -> None:
         """Ports that were just made where they already may speak: neighbours may know an older owner of the address."""

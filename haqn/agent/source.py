@@ -7,32 +7,41 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from haqn.agent.service import Status
+from haqn.clock import Clock
 from haqn.coordination import keys
 from haqn.coordination.client import Etcd
 from haqn.coordination.informer import Informer
 from haqn.coordination.session import Session
 from haqn.documents import Heartbeat, encode
 
+#: seconds between two heartbeat documents that differ in the load only
+_LOAD_PAUSE = 10.0
+
 
 class Source:
     """One host's connection to the control plane. Start it in the process that uses it."""
 
-    def __init__(self, etcd: Etcd, host: str, ttl: int) -> None:
+    def __init__(self, etcd: Etcd, host: str, ttl: int, clock: Clock) -> None:
         """`ttl`: of the lease, in seconds."""
         self._host = host
+        self._clock = clock
         self._poke: Callable[[], None] = lambda: None
         self._changed = threading.Event()
         self._session = Session(etcd, ttl)
         self._informer = Informer(etcd, keys.desired(host), on_change=self._on_change)
         self._reported_pairs: set[int] = set()
+        self._heartbeats: list[Heartbeat] = []
+        self._load_told_at = 0.0
+        self._routers = 0
 
     def start(self, heartbeats: Iterable[Heartbeat], poke: Callable[[], None]) -> None:
         """`poke` is called from another thread when documents have changed."""
         self._poke = poke
-        for heartbeat in heartbeats:
-            self.beat(heartbeat)
+        self._heartbeats = list(heartbeats)
+        self._beat()
         self._informer.start()
         self._session.start()
 
@@ -41,12 +50,25 @@ class Source:
         self._informer.stop()
         self._session.stop(revoke=False)
 
-    def beat(self, heartbeat: Heartbeat) -> None:
-        """Put or replace a heartbeat document; the lease itself is kept alive without it."""
-        self._session.register(keys.agent(heartbeat.agent_type, heartbeat.host), encode(heartbeat))
+    def _beat(self) -> None:
+        """Put or replace the heartbeat documents; the lease itself is kept alive without that."""
+        for heartbeat in self._heartbeats:
+            self._session.register(keys.agent(heartbeat.agent_type, heartbeat.host), encode(heartbeat))
+
+    def _tell_load(self) -> None:
+        """Heartbeats carry the load, but a change of it is not worth a write each time."""
+        now = self._clock.monotonic()
+        if self._heartbeats and self._heartbeats[0].routers != self._routers and now - self._load_told_at > _LOAD_PAUSE:
+            self._load_told_at = now
+            self._heartbeats = [replace(heartbeat, routers=self._routers) for heartbeat in self._heartbeats]
+            self._beat()
 
     def listing(self) -> dict[str, bytes] | None:
-        """The documents under the host's prefix; None: nothing has changed since the last call."""
+        """The documents under the host's prefix; None: nothing has changed since the last call.
+
+        Called at least once a second, so the heartbeats' load is looked at here.
+        """
+        self._tell_load()
         if not self._changed.is_set() or not self._informer.synced.is_set():
             return None
         self._changed.clear()
@@ -54,6 +76,7 @@ class Source:
 
     def report(self, status: Status) -> None:
         """Publish what the agent has to say; what is unchanged is not written again."""
+        self._routers = status.sync.routers
         self._session.register(keys.observed_sync(self._host), encode(status.sync))
         for pair in status.pairs:
             self._session.register(keys.observed_pair(self._host, pair.pair_id), encode(pair))

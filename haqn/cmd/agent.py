@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         LOG.error("%s", error)
         return 1
     started_at = isoformat(clock.utcnow())
-    source = Source(Etcd.from_conf(conf), conf.host, conf.etcd.lease_ttl, lambda: service.poke())
+    source = Source(Etcd.from_conf(conf), conf.host, conf.etcd.lease_ttl, clock)
     service = AgentService(
         listing=source.listing,
         report=source.report,
@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: service.stop())
     if pairs is not None:
         _listen_for_failover(pairs.state.path, service)
-    source.start([_heartbeat(conf, role, started_at, physical_networks) for role in conf.agent.roles])
+    source.start([_heartbeat(conf, role, started_at, physical_networks) for role in conf.agent.roles], service.poke)
     LOG.info("agent of %s runs as %s", conf.host, ", ".join(conf.agent.roles))
     service.run()
     source.stop()

@@ -50,16 +50,6 @@ class Row:
         return cls(int(port), egress, bytes.fromhex(mac.replace(":", "")), socket.inet_aton(address))
 
 
-def load(path: str) -> list[Row]:
-    """The rows of a file; none when it is not there."""
-    try:
-        with open(path) as file:
-            lines = file.read().splitlines()
-    except FileNotFoundError:
-        return []
-    return [Row.parse(line) for line in lines if line]
-
-
 def gratuitous_arp(mac: bytes, address: bytes, audience: bytes) -> bytes:
     """An ARP request for the sender's own address, as an Ethernet frame; `audience` as above."""
     header = _BROADCAST + mac + struct.pack("!H", _ETH_P_ARP)

@@ -57,7 +57,7 @@ class Consumer:
                 # keepalived also tells states that are no transitions: at its start and after a reload
                 was_master = self._directory.is_master(pair)
                 if state == MASTER:
-                    self._gate.open(pair, self._lease_ms)
+                    self._open(pair)
                     if not was_master:
                         self._directory.write_role(pair, TOOK_OVER_LEVEL)
                         won.append(pair)
@@ -67,12 +67,22 @@ class Consumer:
                         self._directory.write_role(pair, BACKUP_LEVEL)
                     won = [other for other in won if other != pair]
                 self._directory.write_observed(pair, state)
-        rows = [row for pair in won for row in announce.load(self._directory.rows_path(pair))]
+        rows = [row for pair in won for row in self._rows(pair)]
         announce.claim(rows)
         announce.announce(rows)
         now = time.monotonic()
         self._due += [(now + delay, pair) for pair in won for delay in _REPEATS]
         self._tell_agent()
+
+    def _rows(self, pair: int) -> list[announce.Row]:
+        return [announce.Row.parse(line) for line in self._directory.rows(pair)]
+
+    def _open(self, pair: int) -> None:
+        try:
+            self._gate.open(pair, self._lease_ms)
+        except OSError as error:
+            # the refresh will find a MASTER whose gate is shut, and let keepalived give the pair to its peer
+            print(f"haqn-failover: pair {pair}: {error}", file=sys.stderr, flush=True)
 
     def repeat(self) -> None:
         """Send the announcements that are due again, of pairs that are still MASTER here."""
@@ -81,7 +91,7 @@ class Consumer:
         self._due = [(at, pair) for at, pair in self._due if at > now]
         for pair in sorted(due):
             if self._directory.is_master(pair):
-                announce.announce(announce.load(self._directory.rows_path(pair)))
+                announce.announce(self._rows(pair))
 
     def next_due(self) -> float | None:
         """Seconds until `repeat` has something to do; None: nothing is due."""

@@ -17,7 +17,7 @@ _NETLINK_NETFILTER = 12
 _SUBSYS_NFTABLES = 10
 _NFPROTO_BRIDGE = 7
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_NEW_ELEMENT, _DELETE_ELEMENT = 12, 14
+_GET_SET, _NEW_ELEMENT, _DELETE_ELEMENT = 10, 12, 14
 _NLM_REQUEST, _NLM_ACK, _NLM_CREATE = 0x1, 0x4, 0x400
 _NLMSG_ERROR = 2
 _NESTED = 0x8000
@@ -66,6 +66,14 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    def exists(self) -> bool:
+        """Whether the gate is there at all; without its table every port would be open."""
+        self._sequence += 1
+        body = struct.pack("=BBH", _NFPROTO_BRIDGE, 0, 0) + _attribute(_ATTR_TABLE, TABLE) + _attribute(_ATTR_SET, SET)
+        self._socket.send(_message((_SUBSYS_NFTABLES << 8) | _GET_SET, _NLM_REQUEST, self._sequence, body))
+        kind: int = struct.unpack_from("=IHHII", self._socket.recv(65536))[1]
+        return kind != _NLMSG_ERROR
 
     def open(self, group: int, lease_ms: int) -> None:
         """Let frames pass for `lease_ms`; a gate that is open already keeps its present lease.

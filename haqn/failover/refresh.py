@@ -28,6 +28,8 @@ _ABSENT_AFTER = 1.0
 def refresh_gates(directory: StateDirectory, lease_ms: int) -> list[int]:
     """Refresh the gates of all pairs that are MASTER here; returns those whose lease had run out."""
     with Gate() as gate, directory.locked():
+        if not gate.exists():
+            raise OSError("cannot find the gate (nftables table bridge haqn): somebody has removed it")
         return [pair for pair in directory.masters() if not gate.refresh(pair, lease_ms)]
 
 

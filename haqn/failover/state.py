@@ -109,12 +109,17 @@ class StateDirectory:
         if old is None or old.state != state:
             _replace(self.state_path(pair), f"{state} {old.sequence + 1 if old else 1} {time.time():.3f}\n")
 
+    def rows(self, pair: int) -> list[str]:
+        """The lines of the file; none when it is not there."""
+        try:
+            return _read(self.rows_path(pair)).splitlines()
+        except FileNotFoundError:
+            return []
+
     def write_rows(self, pair: int, lines: list[str]) -> None:
         """What to announce when the pair becomes MASTER (see announce.Row)."""
-        text = "".join(line + "\n" for line in lines)
-        path = self.rows_path(pair)
-        if not os.path.exists(path) or _read(path) != text:
-            _replace(path, text)
+        if self.rows(pair) != lines:
+            _replace(self.rows_path(pair), "".join(line + "\n" for line in lines))
 
     def masters(self) -> list[int]:
         """The pairs that are MASTER on this host."""

@@ -45,6 +45,16 @@ def bridge_with_a_gated_port(group: int = PAIR) -> None:
 
 
 @isolated
+def test_whether_it_is_there():
+    with Gate() as gate:
+        assert not gate.exists()
+        make_gate(templating.environment())
+        assert gate.exists()
+        gate.open(PAIR, 3000)
+        assert gate.exists()
+
+
+@isolated
 def test_without_its_table_a_gate_cannot_be_opened():
     with Gate() as gate:
         with pytest.raises(OSError, match="active") as caught:

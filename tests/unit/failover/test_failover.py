@@ -45,13 +45,10 @@ def test_the_mark_for_switches_is_a_unicast_local_mac():
     assert announce.SWITCHES_ONLY[0] & 0b11 == 0b10
 
 
-def test_rows_of_a_file_that_is_not_there():
-    assert announce.load("/nonexistent/65536.rows") == []
-
-
 def test_state_directory(tmp_path):
     directory = StateDirectory(str(tmp_path))
     assert (directory.role(65536), directory.observed(65536), directory.epoch(65536)) == (None, None, 0)
+    assert directory.rows(65536) == []
     directory.write_role(65536, 1)
     directory.write_epoch(65536, 4)
     directory.write_rows(65536, ["7 eth1 fa:16:3e:00:00:01 192.0.2.9"])
@@ -59,7 +56,7 @@ def test_state_directory(tmp_path):
         directory.write_observed(65536, state)
     assert directory.role(65536) == 1
     assert directory.epoch(65536) == 4
-    assert announce.load(directory.rows_path(65536)) == [ROW]
+    assert [announce.Row.parse(line) for line in directory.rows(65536)] == [ROW]
     observed = directory.observed(65536)
     assert (observed.state, observed.sequence) == ("MASTER", 2)
     with directory.locked():
