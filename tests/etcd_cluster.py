@@ -6,6 +6,7 @@ The members die with the process that started them, however that ends.
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
 import shutil
 import signal
@@ -139,11 +140,21 @@ class EtcdCluster:
                 member.thaw()
         self.start()
 
-    def etcdctl(self, *arguments: str) -> str:
-        """Run etcdctl (API 3) against the members that run; returns its output."""
-        endpoints = ",".join(member.endpoint for member in self.members if member.running)
+    def move_leader(self, target: Member) -> None:
+        """Make `target` the leader; all members must run."""
+        members = [line.split(", ") for line in self.etcdctl("member", "list").splitlines()]
+        target_id = next(fields[0] for fields in members if fields[2] == target.name)
+        # Only the leader carries that out, and the order goes to one endpoint.
+        status = json.loads(self.etcdctl("endpoint", "status", "--write-out", "json"))
+        leader = next(each for each in status if each["Status"]["leader"] == each["Status"]["header"]["member_id"])
+        if leader["Endpoint"] != target.endpoint:
+            self.etcdctl("move-leader", target_id, endpoints=[leader["Endpoint"]])
+
+    def etcdctl(self, *arguments: str, endpoints: Sequence[str] = ()) -> str:
+        """Run etcdctl (API 3) against `endpoints`, else the members that run; returns its output."""
+        chosen = endpoints or [member.endpoint for member in self.members if member.running]
         done = subprocess.run(
-            ["etcdctl", "--endpoints", endpoints, *arguments],
+            ["etcdctl", "--endpoints", ",".join(chosen), *arguments],
             env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
@@ -156,12 +167,18 @@ class EtcdCluster:
     def client(self, first: Member | None = None, **options: float) -> Iterator[Etcd]:
         """A client of all members that begins with `first`, or with any."""
         etcd = Etcd(self.endpoints, **options)
-        while first is not None and etcd.connections.current_endpoint != first.endpoint:
-            etcd.connections.drop(etcd.connections.current_endpoint, rotate=True)
+        if first is not None:
+            begin_with(etcd, first.endpoint)
         try:
             yield etcd
         finally:
             etcd.close()
+
+
+def begin_with(etcd: Etcd, endpoint: str) -> None:
+    """Have a client that is not connected yet use this endpoint first."""
+    while etcd.connections.current_endpoint != endpoint:
+        etcd.connections.drop(etcd.connections.current_endpoint, rotate=True)
 
 
 def free_ports(count: int) -> list[int]:

@@ -13,6 +13,7 @@ from haqn.coordination.informer import Informer
 from haqn.coordination.session import Session
 from haqn.coordination.state import Changed, Deleted, Event
 from haqn.exceptions import CoordinationError, NotLeader
+from tests.etcd_cluster import begin_with
 
 
 def tell(**what: object) -> None:
@@ -29,8 +30,11 @@ def watch(endpoints: list[str], prefix: str) -> None:
         else:
             tell(event="synced")
 
-    Informer(Etcd(endpoints), prefix, handle).start()
-    forever()
+    etcd = Etcd(endpoints)
+    begin_with(etcd, endpoints[0])
+    Informer(etcd, prefix, handle).start()
+    while True:
+        time.sleep(3600)
 
 
 class Believer(Election):
@@ -47,12 +51,7 @@ class Believer(Election):
 def lead(endpoints: list[str], name: str) -> None:
     """Write as fast as possible in the belief to lead; leader key /leader, written key /written."""
     etcd = Etcd(endpoints)
-    session = Session(
-        etcd,
-        2,
-        on_lost=lambda reason: tell(event="lost"),
-        on_restored=lambda lease, resumed: tell(event="restored"),
-    )
+    session = Session(etcd, 2)
     election = Believer(
         session,
         "/leader",
@@ -65,13 +64,11 @@ def lead(endpoints: list[str], name: str) -> None:
     while not election.is_leader:
         time.sleep(0.01)
     while True:
-        valid_before = session.valid
-        moment = etcd.clock.monotonic()
         try:
-            election.write([Put("/written", name.encode())])
-            tell(event="written", moment=moment, valid=valid_before)
-        except NotLeader:
-            tell(event="refused", valid=valid_before)
+            result = election.write([Put("/written", name.encode())])
+            tell(event="written", revision=result.revision)
+        except NotLeader as error:
+            tell(event="refused", why=str(error))
             time.sleep(0.1)
         except CoordinationError as error:
             tell(event="unknown", why=str(error))
@@ -112,11 +109,6 @@ def fork(endpoints: list[str], parent: str) -> None:
     if parent == "connected":
         assert session.valid
     print("parent done", flush=True)
-
-
-def forever() -> None:
-    while True:
-        time.sleep(3600)
 
 
 if __name__ == "__main__":
