@@ -17,6 +17,8 @@ FIRST_PAIR_ID = 65536
 CLOSED_GROUP = 2**31 - 2
 #: Device group of a port that belongs to no pair (a router without a standby).
 UNGATED_GROUP = 1
+#: the epoch of a pair that was just made
+FIRST_EPOCH = 1
 #: RFC 5798 section 5.2.3: a virtual router id is 1..255.
 MAX_VR_ID = 255
 

@@ -21,11 +21,11 @@ from haqn.documents import PairDocument, PairReport
 from haqn.exceptions import HaqnError, HostError
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.failover.gate import Gate
-from haqn.failover.state import BACKUP_LEVEL, DESIGNATED_LEVEL, TOOK_OVER_LEVEL, StateDirectory
+from haqn.failover.state import BACKUP_LEVEL, DESIGNATED_LEVEL, ORDERED_LEVEL, StateDirectory
 from haqn.keepalived import config, program
 from haqn.keepalived.daemon import Daemon
 from haqn.linux import nftables
-from haqn.model import FIRST_PAIR_ID, Role, VrrpState
+from haqn.model import FIRST_EPOCH, FIRST_PAIR_ID, Role, VrrpState
 
 LOG = logging.getLogger(__name__)
 
@@ -60,12 +60,15 @@ def role_level(document: PairDocument, carried_epoch: int, level: int | None, *,
     """The role level that the agent writes for this document; None: it leaves what is there.
 
     Only a newer pair epoch changes a role; within one, the failover program decides, and the agent merely lowers
-    "took over" to "designated" once the peer is known to have given way.
+    the level to "designated" once the peer is known to have given way. A host that comes up anew in an old pair
+    claims nothing from a peer that has taken over.
     """
-    ordinary = DESIGNATED_LEVEL if document.settled else TOOK_OVER_LEVEL
     if document.epoch > carried_epoch or level is None:
-        return ordinary if document.role is Role.ACTIVE else BACKUP_LEVEL
-    if document.role is Role.ACTIVE and is_master and level == TOOK_OVER_LEVEL and document.settled:
+        if document.role is Role.BACKUP:
+            return BACKUP_LEVEL
+        returning = level is None and document.epoch > FIRST_EPOCH
+        return DESIGNATED_LEVEL if document.settled or returning else ORDERED_LEVEL
+    if document.role is Role.ACTIVE and document.settled and is_master and level > DESIGNATED_LEVEL:
         return DESIGNATED_LEVEL
     return None
 

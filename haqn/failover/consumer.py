@@ -59,7 +59,7 @@ class Consumer:
                 if state == MASTER:
                     self._open(pair)
                     if not was_master:
-                        self._directory.write_role(pair, TOOK_OVER_LEVEL)
+                        self._directory.raise_role(pair, TOOK_OVER_LEVEL)
                         won.append(pair)
                 else:
                     self._gate.close(pair)

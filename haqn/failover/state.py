@@ -1,6 +1,6 @@
 """What the failover program and the agent keep about pairs, as small files in one directory.
 
-`<pair>.role`   role level, a keepalived track_file: 0 backup, 1 designated ACTIVE, 2 took over
+`<pair>.role`   role level, a keepalived track_file: 0 backup, 1 designated ACTIVE, 2 took over, 3 told to take over
 `<pair>.state`  `<VRRP state> <sequence> <unix time of the transition>`
 `<pair>.rows`   router ports to announce (written by the agent; see announce.py)
 `<pair>.epoch`  the pair epoch that the agent has carried out
@@ -21,6 +21,7 @@ import time
 BACKUP_LEVEL = 0
 DESIGNATED_LEVEL = 1
 TOOK_OVER_LEVEL = 2
+ORDERED_LEVEL = 3
 
 MASTER = "MASTER"
 
@@ -86,6 +87,10 @@ class StateDirectory:
             return int(_read(self.epoch_path(pair)))
         except (FileNotFoundError, ValueError):
             return 0
+
+    def raise_role(self, pair: int, level: int) -> None:
+        """Write the role level unless it is that high already."""
+        self.write_role(pair, max(level, self.role(pair) or BACKUP_LEVEL))
 
     def write_epoch(self, pair: int, epoch: int) -> None:
         _replace(self.epoch_path(pair), f"{epoch}\n")

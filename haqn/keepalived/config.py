@@ -18,7 +18,7 @@ from haqn.model import CLOSED_GROUP, FIRST_PAIR_ID, MAX_VR_ID
 
 #: priority = BASE_PRIORITY + UPLINK_WEIGHT (all uplinks up) + ROLE_WEIGHT x role level; see DESIGN.md. As high as
 #: it may be, because a backup waits (256 - its priority) / 256 of an advert interval longer (RFC 5798 section 6.1)
-BASE_PRIORITY = 150
+BASE_PRIORITY = 140
 UPLINK_WEIGHT = 80
 ROLE_WEIGHT = 10
 

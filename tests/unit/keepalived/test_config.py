@@ -93,7 +93,7 @@ def test_one_vr_id_is_not_given_to_two_pairs():
 
 
 def test_working_uplinks_outrank_any_role_and_everything_fits_into_a_priority():
-    roles = [ROLE_WEIGHT * level for level in (0, 1, 2)]
+    roles = [ROLE_WEIGHT * level for level in (0, 1, 2, 3)]
     without, with_uplinks = ([BASE_PRIORITY + uplinks + role for role in roles] for uplinks in (0, UPLINK_WEIGHT))
     assert max(without) < min(with_uplinks)
     assert without[0] >= 1
