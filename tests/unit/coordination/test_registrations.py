@@ -1,0 +1,58 @@
+from haqn.coordination.registrations import Registrations
+
+
+def confirmed(**keys):
+    registrations = Registrations()
+    for key, value in keys.items():
+        registrations.want(key, value)
+        registrations.sending([key])
+        registrations.put(key, value)
+    return registrations
+
+
+def test_nothing_to_do_once_confirmed():
+    registrations = confirmed(a=b"1")
+    assert registrations.pending_puts() == {}
+    assert registrations.pending_deletes() == []
+
+
+def test_a_value_that_changes_while_it_is_sent_is_sent_again():
+    registrations = Registrations()
+    registrations.want("a", b"1")
+    registrations.sending(["a"])
+    registrations.want("a", b"2")
+    registrations.put("a", b"1")
+    assert registrations.pending_puts() == {"a": b"2"}
+
+
+def test_a_key_that_was_sent_without_an_answer_is_deleted_as_well():
+    registrations = Registrations()
+    registrations.want("a", b"1")
+    registrations.sending(["a"])
+    registrations.unwant("a")
+    assert registrations.pending_puts() == {}
+    assert registrations.pending_deletes() == ["a"]
+    registrations.deleted("a")
+    assert registrations.pending_deletes() == []
+
+
+def test_a_value_that_comes_back_after_doubt_is_sent():
+    registrations = confirmed(a=b"1")
+    registrations.want("a", b"2")
+    registrations.sending(["a"])
+    registrations.want("a", b"1")
+    assert registrations.pending_puts() == {"a": b"1"}
+
+
+def test_everything_is_put_on_a_new_lease():
+    registrations = confirmed(a=b"1", b=b"2")
+    registrations.unwant("b")
+    registrations.lease_gone()
+    assert registrations.pending_puts() == {"a": b"1"}
+    assert registrations.pending_deletes() == []
+
+
+def test_what_somebody_deleted_is_put_again():
+    registrations = confirmed(a=b"1", b=b"2")
+    registrations.seen({"a"})
+    assert registrations.pending_puts() == {"b": b"2"}
