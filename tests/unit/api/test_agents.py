@@ -1,0 +1,152 @@
+"""Agents, and which router is on which of them."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from haqn.db import tables
+from haqn.model import AgentType, VrrpState
+
+UNKNOWN = str(uuid.uuid4())
+
+
+def pins(database):
+    with database.read() as connection:
+        return {tuple(row) for row in connection.execute(sa.select(tables.pins.c.router_id, tables.pins.c.agent_id))}
+
+
+def test_an_agent_says_what_it_is(api, add_agent, live_state):
+    agent_id = add_agent("net1")
+    live_state.alive_agents[agent_id] = True
+    agent = api.get(f"agents/{agent_id}")["agent"]
+    assert agent == {
+        "id": agent_id,
+        "agent_type": "L3 agent",
+        "binary": "haqn-agent",
+        "topic": "l3_agent",
+        "host": "net1",
+        "admin_state_up": True,
+        "alive": True,
+        "liveness": "alive",
+        "availability_zone": "nova",
+        "description": "",
+        "configurations": {"ha_address": "192.0.2.1", "routers": 0},
+        "created_at": "2026-01-02 03:04:05",
+        "started_at": "2026-01-02 03:04:05",
+        "heartbeat_timestamp": "2026-01-02 03:04:05",
+        "resources_synced": None,
+    }
+    assert api.get("agents")["agents"] == [agent]
+
+
+@pytest.mark.parametrize(
+    ("alive", "answer"), [(True, (True, "alive")), (False, (False, "dead")), (None, (False, "unknown"))]
+)
+def test_liveness_has_three_values(api, add_agent, live_state, alive, answer):
+    agent_id = add_agent("net1")
+    live_state.alive_agents[agent_id] = alive
+    agent = api.get(f"agents/{agent_id}")["agent"]
+    assert (agent["alive"], agent["liveness"]) == answer
+
+
+def test_agents_are_found_by_what_they_are(api, add_agent, live_state):
+    one, two, bridge = add_agent("net1"), add_agent("net2"), add_agent("c1", AgentType.LINUX_BRIDGE)
+    live_state.alive_agents = {one: True, two: False, bridge: True}
+
+    def found(**query):
+        return {agent["id"] for agent in api.get("agents", **query)["agents"]}
+
+    assert found(alive="True") == {one, bridge}
+    assert found(alive="false") == {two}
+    assert found(alive=["1", "0"], agent_type="L3 agent") == {one, two}
+    assert found(host="net2") == {two}
+    assert found(binary="nothing") == set()
+    api.get("agents", 400, liveness="alive")
+
+
+def test_an_operator_may_say_little(api, add_agent):
+    agent_id = add_agent("net1")
+    changed = api.put(f"agents/{agent_id}", admin_state_up=False, description="in repair")
+    assert (changed["admin_state_up"], changed["description"]) == (False, "in repair")
+    assert "host" in api.put(f"agents/{agent_id}", 400, host="net2")["message"]
+    assert api.put(f"agents/{UNKNOWN}", 404, description="x")["type"] == "AgentNotFound"
+    assert api.call("POST", "agents", 405, {"agent": {}})["NeutronError"]["type"] == "HTTPMethodNotAllowed"
+
+
+def test_an_agent_is_deleted_when_it_is_dead_and_free(api, add_agent, bind, live_state, database):
+    one, two = add_agent("net1"), add_agent("net2")
+    router = api.post("routers")
+    bind(router["id"], one, two)
+    live_state.alive_agents = {one: True, two: False}
+    assert "alive" in api.delete(f"agents/{one}", 409)["message"]
+    assert router["id"] in api.delete(f"agents/{two}", 409)["message"]
+    with database.transaction() as connection:
+        connection.execute(tables.bindings.delete())
+    api.delete(f"agents/{two}")
+    api.get(f"agents/{two}", 404)
+    with database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.pairs)) == 0
+    api.delete(f"agents/{UNKNOWN}", 404)
+
+
+def test_who_hosts_a_router(api, add_agent, bind, live_state):
+    one, two = add_agent("net1"), add_agent("net2")
+    router, plain, unbound = api.post("routers"), api.post("routers", ha=False), api.post("routers")
+    bind(router["id"], two, one)
+    bind(plain["id"], one)
+
+    def states(router):
+        agents = api.get(f"routers/{router['id']}/l3-agents")["agents"]
+        return [(agent["host"], agent["ha_state"]) for agent in agents]
+
+    assert states(router) == [("net2", "unknown"), ("net1", "unknown")]
+    live_state.pair_states = {("net1", 65536): VrrpState.MASTER, ("net2", 65536): VrrpState.FAULT}
+    assert states(router) == [("net2", "standby"), ("net1", "active")]
+    assert states(plain) == [("net1", None)]
+    assert states(unbound) == []
+    assert api.get(f"routers/{UNKNOWN}/l3-agents", 404)["NeutronError"]["type"] == "RouterNotFound"
+    assert {r["id"] for r in api.get(f"agents/{one}/l3-routers")["routers"]} == {router["id"], plain["id"]}
+    assert [r["id"] for r in api.get(f"agents/{two}/l3-routers")["routers"]] == [router["id"]]
+    api.get(f"agents/{UNKNOWN}/l3-routers", 404)
+
+
+def test_an_operator_pins_a_router(api, add_agent, database, nudge):
+    one, two, three = add_agent("net1"), add_agent("net2"), add_agent("net3")
+    router = api.post("routers")
+    path = f"agents/{one}/l3-routers"
+    assert api.call("POST", path, 201, {"router_id": router["id"]}) is None
+    api.call("POST", path, 201, {"router_id": router["id"]})
+    assert pins(database) == {(router["id"], one)}
+    assert [r["id"] for r in api.get(path)["routers"]] == [router["id"]]
+    api.call("POST", f"agents/{two}/l3-routers", 201, {"router_id": router["id"]})
+    refused = api.call("POST", f"agents/{three}/l3-routers", 409, {"router_id": router["id"]})
+    assert refused["NeutronError"]["type"] == "RouterHostedByL3Agent"
+    api.delete(f"agents/{one}/l3-routers/{router['id']}")
+    assert pins(database) == {(router["id"], two)}
+    gone = api.delete(f"agents/{one}/l3-routers/{router['id']}", 409)
+    assert gone["type"] == "RouterNotHostedByL3Agent"
+
+
+def test_pins_that_cannot_be(api, add_agent, bind, live_state, database):
+    one, bridge, down = add_agent("net1"), add_agent("c1", AgentType.LINUX_BRIDGE), add_agent("net2")
+    api.put(f"agents/{down}", admin_state_up=False)
+    router = api.post("routers")
+
+    def refusal(agent_id, status, router_id=router["id"]):
+        body = {"router_id": router_id}
+        return api.call("POST", f"agents/{agent_id}/l3-routers", status, body)["NeutronError"]["type"]
+
+    assert refusal(bridge, 404) == "InvalidL3Agent"
+    assert refusal(down, 404) == "InvalidL3Agent"
+    assert refusal(UNKNOWN, 404) == "InvalidL3Agent"
+    assert refusal(one, 404, UNKNOWN) == "RouterNotFound"
+    assert refusal(one, 400, "r1") == "HTTPBadRequest"
+    live_state.alive_agents[one] = False
+    assert refusal(one, 409) == "RouterSchedulingFailed"
+    assert pins(database) == set()
+    bind(router["id"], one)
+    kept = api.delete(f"agents/{one}/l3-routers/{router['id']}", 409)
+    assert kept["type"] == "RouterReschedulingFailed"
