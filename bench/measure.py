@@ -1,0 +1,33 @@
+"""What a measurement is, and how a table of them looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One number with its goal (none: it is a reference)."""
+
+    what: str
+    value: float
+    unit: str
+    goal: float | None = None
+    detail: str = ""
+
+    @property
+    def held(self) -> bool:
+        return self.goal is None or self.value <= self.goal
+
+
+def table(rows: list[Measured]) -> str:
+    """Lines of text, one a measurement."""
+    width = max(len(row.what) for row in rows)
+    lines = []
+    for row in rows:
+        goal = "" if row.goal is None else f"goal <= {row.goal:g} {row.unit}"
+        verdict = "" if row.goal is None else ("held" if row.held else "NOT HELD")
+        lines.append(
+            f"{row.what:<{width}}  {row.value:>9.1f} {row.unit:<3} {goal:<16} {verdict:<8} {row.detail}".rstrip()
+        )
+    return "\n".join(lines)
