@@ -1,7 +1,9 @@
-"""Everything that the leader needs to know of SQL, read as one consistent snapshot.
+"""Everything that the leader needs to know of SQL, in two consistent snapshots.
 
 One statement a table, whatever the number of routers; rows become small immutable facts, so
-that the planner and the projection never see SQL. Knows neither etcd nor what is alive.
+that the planner and the projection never see SQL. What users want is large and changes only
+with an outbox line; what the leader itself writes is small, and read again after each of its
+writes. Knows neither etcd nor what is alive.
 """
 
 from __future__ import annotations
@@ -74,15 +76,26 @@ class RouterFact:
     interfaces: tuple[PortFact, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """The snapshot. Mappings are by id and sorted by it."""
+def router_ports(router: RouterFact) -> tuple[PortFact, ...]:
+    """All ports of a router, the gateway's last."""
+    return (*router.interfaces, router.gateway) if router.gateway is not None else router.interfaces
 
-    agents: Mapping[str, AgentFact]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What users asked for: changes with an outbox line only. Mappings are by id and sorted by it."""
+
     networks: Mapping[str, NetworkFact]
     routers: Mapping[str, RouterFact]
     #: ports that belong to no network service and are bound to a host
     host_ports: Mapping[str, PortFact]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What the leader has made of it, and operators' wishes of who hosts what."""
+
+    agents: Mapping[str, AgentFact]
     pairs: Mapping[int, Pair]
     bindings: Mapping[str, Binding]
     #: (router, agent)
@@ -90,26 +103,41 @@ class Facts:
     next_pair_id: int
 
 
-def read_facts(database: Database) -> Facts:
-    """Read all of it in one transaction. Raises DatabaseUnavailable."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Both. They may be of two moments: then a binding's router can be missing, or a router's binding."""
+
+    wanted: Wanted
+    placed: Placed
+
+
+def read_wanted(database: Database) -> Wanted:
+    """Read it in one transaction. Raises DatabaseUnavailable."""
     with database.read() as connection:
         host_ports, gateways, interfaces = _ports(connection)
-        return Facts(
-            agents=_agents(connection),
+        return Wanted(
             networks=_networks(connection),
             routers=_routers(connection, gateways, interfaces),
             host_ports=host_ports,
+        )
+
+
+def read_placed(database: Database) -> Placed:
+    """Read it in one transaction. Raises DatabaseUnavailable."""
+    bindings, pins = tables.bindings, tables.pins
+    with database.read() as connection:
+        bound = connection.execute(
+            sa.select(bindings.c.router_id, bindings.c.pair_id, bindings.c.agent_id).order_by(bindings.c.router_id)
+        )
+        pinned = connection.execute(sa.select(pins.c.router_id, pins.c.agent_id).order_by(*pins.primary_key))
+        return Placed(
+            agents=_agents(connection),
             pairs=_pairs(connection),
             bindings={
-                row.router_id: Binding(router_id=row.router_id, pair_id=row.pair_id, agent_id=row.agent_id)
-                for row in connection.execute(sa.select(tables.bindings).order_by(tables.bindings.c.router_id))
+                router_id: Binding(router_id=router_id, pair_id=pair_id, agent_id=agent_id)
+                for router_id, pair_id, agent_id in bound.all()
             },
-            pins=tuple(
-                (row.router_id, row.agent_id)
-                for row in connection.execute(
-                    sa.select(tables.pins.c.router_id, tables.pins.c.agent_id).order_by(*tables.pins.primary_key)
-                )
-            ),
+            pins=tuple((router_id, agent_id) for router_id, agent_id in pinned.all()),
             next_pair_id=next_pair_id(connection),
         )
 
@@ -148,7 +176,7 @@ def _networks(connection: Connection) -> dict[str, NetworkFact]:
     columns = (table.c[name] for name in NetworkFact.__slots__)
     return {
         row.id: NetworkFact(**{**row._mapping, "network_type": NetworkType(row.network_type)})
-        for row in connection.execute(sa.select(*columns).order_by(table.c.id))
+        for row in connection.execute(sa.select(*columns).order_by(table.c.id)).all()
     }
 
 
@@ -162,30 +190,32 @@ def _routers(
     connection: Connection, gateways: Mapping[str, PortFact], interfaces: Mapping[str, list[PortFact]]
 ) -> dict[str, RouterFact]:
     table = tables.routers
+    rows = connection.execute(
+        sa.select(
+            table.c.id,
+            table.c.ha,
+            table.c.admin_state_up,
+            table.c.enable_snat,
+            table.c.status,
+            table.c.routes,
+            table.c.availability_zone_hints,
+            table.c.gateway_port_id,
+        ).order_by(table.c.id)
+    )
     return {
-        row.id: RouterFact(
-            id=row.id,
-            ha=row.ha,
-            admin_state_up=row.admin_state_up,
-            enable_snat=row.enable_snat,
-            status=row.status,
-            routes=tuple((route["destination"], route["nexthop"]) for route in row.routes),
-            availability_zone_hints=tuple(row.availability_zone_hints),
-            gateway=gateways.get(row.gateway_port_id),
-            interfaces=tuple(interfaces.get(row.id, ())),
+        router_id: RouterFact(
+            id=router_id,
+            ha=ha,
+            admin_state_up=admin_state_up,
+            enable_snat=enable_snat,
+            status=status,
+            routes=tuple((route["destination"], route["nexthop"]) for route in routes),
+            availability_zone_hints=tuple(hints),
+            gateway=gateways.get(gateway_port_id),
+            interfaces=tuple(interfaces.get(router_id, ())),
         )
-        for row in connection.execute(
-            sa.select(
-                table.c.id,
-                table.c.ha,
-                table.c.admin_state_up,
-                table.c.enable_snat,
-                table.c.status,
-                table.c.routes,
-                table.c.availability_zone_hints,
-                table.c.gateway_port_id,
-            ).order_by(table.c.id)
-        )
+        # unpacked rows and `all` are what makes this fast: there may be ten thousands
+        for router_id, ha, admin_state_up, enable_snat, status, routes, hints, gateway_port_id in rows.all()
     }
 
 
@@ -210,22 +240,22 @@ def _ports(connection: Connection) -> tuple[dict[str, PortFact], dict[str, PortF
         .where(sa.or_(table.c.device_owner.in_(ROUTER_OWNERS), table.c.binding_host_id != ""))
         .order_by(table.c.id)
     )
-    for row in rows:
+    for port_id, network_id, mac_address, admin_state_up, status, device_id, owner, host in rows.all():
         port = PortFact(
-            id=row.id,
-            network_id=row.network_id,
-            mac_address=row.mac_address,
-            admin_state_up=row.admin_state_up,
-            status=row.status,
-            host=row.binding_host_id,
-            fixed_ips=tuple(fixed_ips.get(row.id, ())),
+            id=port_id,
+            network_id=network_id,
+            mac_address=mac_address,
+            admin_state_up=admin_state_up,
+            status=status,
+            host=host,
+            fixed_ips=tuple(fixed_ips.get(port_id, ())),
         )
-        if row.device_owner in INTERFACE_OWNERS:
-            interfaces[row.device_id].append(port)
-        elif row.device_owner in ROUTER_OWNERS:
-            gateways[row.id] = port
-        elif not row.device_owner.startswith(_SERVICE_OWNER):
-            host_ports[row.id] = port
+        if owner in INTERFACE_OWNERS:
+            interfaces[device_id].append(port)
+        elif owner in ROUTER_OWNERS:
+            gateways[port_id] = port
+        elif not owner.startswith(_SERVICE_OWNER):
+            host_ports[port_id] = port
     return host_ports, gateways, interfaces
 
 
@@ -240,13 +270,13 @@ def _fixed_ips(connection: Connection) -> dict[str, list[FixedIp]]:
         .order_by(ips.c.port_id, ips.c.position)
     )
     found: dict[str, list[FixedIp]] = defaultdict(list)
-    for row in rows:
-        found[row.port_id].append(
+    for port_id, subnet_id, ip_address, cidr, gateway_ip in rows.all():
+        found[port_id].append(
             FixedIp(
-                subnet_id=row.subnet_id,
-                ip_address=row.ip_address,
-                prefix_length=int(row.cidr.rpartition("/")[2]),
-                gateway_ip=row.gateway_ip,
+                subnet_id=subnet_id,
+                ip_address=ip_address,
+                prefix_length=int(cidr.rpartition("/")[2]),
+                gateway_ip=gateway_ip,
             )
         )
     return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from haqn.db.snapshot import AgentFact, Facts, RouterFact
+from haqn.db.snapshot import AgentFact, Facts, PortFact, RouterFact, Wanted, router_ports
 from haqn.documents import Heartbeat, PairReport, SyncReport, to_plain
 from haqn.model import Agent, AgentType, Pair, RouterRequest, VrrpState
 from haqn.monitor.observed import Reported
@@ -22,14 +23,14 @@ def make_view(
     `now`: monotonic seconds. `vacated`: (host, pair) -> the generation from which on the host's documents
     have no router on the pair. `since`: the view's fields since_leadership, since_etcd and since_sql.
     """
-    agents = tuple(_agent(fact, alive=fact.id in reported.beats) for fact in facts.agents.values())
-    l3_agents = {fact.host: fact.id for fact in facts.agents.values() if fact.agent_type is AgentType.L3}
+    agents = tuple(_agent(fact, alive=fact.id in reported.beats) for fact in facts.placed.agents.values())
+    l3_agents = {fact.host: fact.id for fact in facts.placed.agents.values() if fact.agent_type is AgentType.L3}
     return View(
         agents=agents,
-        pairs=tuple(facts.pairs.values()),
-        bindings=tuple(facts.bindings.values()),
-        pins=tuple(Pin(router_id=router, agent_id=agent) for router, agent in facts.pins),
-        routers=tuple(_request(facts, router) for router in facts.routers.values()),
+        pairs=tuple(facts.placed.pairs.values()),
+        bindings=tuple(facts.placed.bindings.values()),
+        pins=tuple(Pin(router_id=router, agent_id=agent) for router, agent in facts.placed.pins),
+        routers=tuple(_request(facts, router) for router in facts.wanted.routers.values()),
         observations=tuple(
             Observation(
                 agent_id=l3_agents[host],
@@ -39,14 +40,14 @@ def make_view(
                 age=now - report.since,
             )
             for (host, pair_id), report in sorted(reported.pairs.items(), key=lambda item: item[0])
-            if host in l3_agents and pair_id in facts.pairs
+            if host in l3_agents and pair_id in facts.placed.pairs
         ),
         vacancies=tuple(
             Vacancy(agent_id=l3_agents[host], pair_id=pair_id)
             for (host, pair_id), generation in sorted(vacated.items())
             if host in l3_agents and _has_left(facts, reported.syncs.get(host), generation)
         ),
-        next_pair_id=facts.next_pair_id,
+        next_pair_id=facts.placed.next_pair_id,
         **since,
     )
 
@@ -65,16 +66,16 @@ def is_settled(facts: Facts, reported: Reported, pair: Pair) -> bool:
 
 def settled_pairs(facts: Facts, reported: Reported) -> frozenset[int]:
     """Ids of the pairs that are settled."""
-    return frozenset(pair.id for pair in facts.pairs.values() if is_settled(facts, reported, pair))
+    return frozenset(pair.id for pair in facts.placed.pairs.values() if is_settled(facts, reported, pair))
 
 
 def members_of(facts: Facts, router_id: str) -> tuple[str, ...]:
     """The agents that the router is bound to, the active first; none when it is unbound."""
-    binding = facts.bindings.get(router_id)
+    binding = facts.placed.bindings.get(router_id)
     if binding is None:
         return ()
     if binding.pair_id is not None:
-        return facts.pairs[binding.pair_id].members
+        return facts.placed.pairs[binding.pair_id].members
     return (binding.agent_id,) if binding.agent_id is not None else ()
 
 
@@ -95,19 +96,45 @@ def newly_active(
 
     routers: list[str] = []
     ports: list[str] = []
-    for router in facts.routers.values():
+    for router in facts.wanted.routers.values():
         pending = list(_pending_ports(router))
         if router.status == _ACTIVE and not pending:
             continue
-        hosts = [facts.agents[member].host for member in members_of(facts, router.id) if member in reported.beats]
+        hosts = [
+            facts.placed.agents[member].host for member in members_of(facts, router.id) if member in reported.beats
+        ]
         if hosts and all(carried_out(host, "routers", router.id) for host in hosts):
             if router.status != _ACTIVE:
                 routers.append(router.id)
             ports += pending
-    for port in facts.host_ports.values():
+    for port in facts.wanted.host_ports.values():
         if port.status != _ACTIVE and port.admin_state_up and carried_out(port.host, "ports", port.id):
             ports.append(port.id)
     return routers, ports
+
+
+def with_status(wanted: Wanted, routers: Collection[str], ports: Collection[str]) -> Wanted:
+    """The same with these routers and ports ACTIVE: what SQL holds after `set_active`, without reading all of it."""
+    active_routers, active_ports = frozenset(routers), frozenset(ports)
+
+    def port_now(port: PortFact) -> PortFact:
+        return replace(port, status=_ACTIVE) if port.id in active_ports else port
+
+    changed = {
+        router.id: replace(
+            router,
+            status=_ACTIVE if router.id in active_routers else router.status,
+            gateway=port_now(router.gateway) if router.gateway is not None else None,
+            interfaces=tuple(port_now(port) for port in router.interfaces),
+        )
+        for router in wanted.routers.values()
+        if router.id in active_routers or any(port.id in active_ports for port in router_ports(router))
+    }
+    return replace(
+        wanted,
+        routers={**wanted.routers, **changed},
+        host_ports={port.id: port_now(port) for port in wanted.host_ports.values()},
+    )
 
 
 def began_or_changed(facts: Facts, reported: Reported, leases: Mapping[str, int]) -> list[Heartbeat]:
@@ -115,15 +142,14 @@ def began_or_changed(facts: Facts, reported: Reported, leases: Mapping[str, int]
     return [
         beat.heartbeat
         for agent_id, beat in sorted(reported.beats.items())
-        if agent_id not in facts.agents
-        or facts.agents[agent_id].heartbeat != to_plain(beat.heartbeat)
+        if agent_id not in facts.placed.agents
+        or facts.placed.agents[agent_id].heartbeat != to_plain(beat.heartbeat)
         or leases.get(agent_id, beat.lease) != beat.lease
     ]
 
 
 def _pending_ports(router: RouterFact) -> Iterator[str]:
-    gateway = (router.gateway,) if router.gateway is not None else ()
-    return (port.id for port in (*gateway, *router.interfaces) if port.status != _ACTIVE and port.admin_state_up)
+    return (port.id for port in router_ports(router) if port.status != _ACTIVE and port.admin_state_up)
 
 
 def _agent(fact: AgentFact, *, alive: bool) -> Agent:
@@ -146,7 +172,7 @@ def _agent(fact: AgentFact, *, alive: bool) -> Agent:
 
 
 def _request(facts: Facts, router: RouterFact) -> RouterRequest:
-    network = facts.networks[router.gateway.network_id] if router.gateway is not None else None
+    network = facts.wanted.networks[router.gateway.network_id] if router.gateway is not None else None
     return RouterRequest(
         id=router.id,
         ha=router.ha,
@@ -157,7 +183,7 @@ def _request(facts: Facts, router: RouterFact) -> RouterRequest:
 
 
 def _report_of(facts: Facts, reported: Reported, pair: Pair, member: str) -> PairReport | None:
-    report = reported.pairs.get((facts.agents[member].host, pair.id))
+    report = reported.pairs.get((facts.placed.agents[member].host, pair.id))
     return report.report if report is not None else None
 
 
@@ -169,5 +195,5 @@ def _has_left(facts: Facts, sync: SyncReport | None, generation: int) -> bool:
 
 def _router_errors(facts: Facts, errors: Collection[str]) -> list[str]:
     """Errors that may concern a router, so that nobody can say on which pair it still rides."""
-    others = (facts.networks, facts.host_ports)
+    others = (facts.wanted.networks, facts.wanted.host_ports)
     return [object_id for object_id in errors if not any(object_id in known for known in others)]

@@ -10,11 +10,11 @@ from haqn.coordination.client import Etcd
 from haqn.coordination.operations import Operation, TransactionResult
 from haqn.coordination.state import Changed
 from haqn.db.session import Database
-from haqn.db.snapshot import read_facts
+from haqn.db.snapshot import Facts, read_placed, read_wanted
 from haqn.exceptions import NotLeader
 from haqn.monitor.assemble import make_view, settled_pairs
 from haqn.monitor.observed import Observed
-from haqn.monitor.projection import project
+from haqn.monitor.projection import Projector
 from haqn.monitor.publisher import Publisher
 from haqn.monitor.term import Settings
 from haqn.scheduler.view import LONG_AGO, View
@@ -28,9 +28,9 @@ def look_on(etcd: Etcd, database: Database, settings: Settings, clock: Clock) ->
     for item in etcd.list(keys.OBSERVED)[0].values():
         observed.on_reports(Changed(item, None))
     reported = observed.look()
-    facts = read_facts(database)
+    facts = Facts(read_wanted(database), read_placed(database))
     publisher = Publisher(lambda: etcd.list(keys.DESIRED)[0], _refuse, epoch=0)
-    publisher.adopt(project(facts, settled_pairs(facts, reported), settings.advert_interval_ms))
+    publisher.adopt(Projector(settings.advert_interval_ms).project(facts, settled_pairs(facts, reported)))
     now = clock.monotonic() + LONG_AGO
     return make_view(facts, reported, now=now, vacated=publisher.vacated, since={})
 

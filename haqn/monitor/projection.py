@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from haqn.db.snapshot import AgentFact, Facts, PortFact, RouterFact
+from haqn.db.snapshot import AgentFact, Facts, NetworkFact, PortFact, RouterFact, router_ports
 from haqn.documents import (
     NetworkDocument,
     PairDocument,
@@ -46,35 +46,71 @@ class Projected(NamedTuple):
 Projection = dict[str, dict[tuple[str, str], Projected]]
 
 
-def project(facts: Facts, settled: Collection[int], advert_interval_ms: int) -> Projection:
-    """All documents of all hosts. `settled`: ids of the settled pairs."""
-    projection: Projection = {agent.host: {} for agent in facts.agents.values()}
-    tunnels = _tunnel_addresses(facts.agents.values())
-    #: network -> hosts that must have it
-    present: dict[str, set[str]] = defaultdict(set)
-    for pair in facts.pairs.values():
-        for host, pair_document in _pair_documents(facts, pair, pair.id in settled, advert_interval_ms):
-            projection[host]["pairs", str(pair.id)] = _projected(pair_document)
-    for router in facts.routers.values():
-        hosts = [facts.agents[member].host for member in members_of(facts, router.id)]
-        if not hosts:
-            continue
-        projected = _projected(_router_document(facts, router))
-        for host in hosts:
-            projection[host]["routers", router.id] = projected
-        for port in _ports(router):
-            present[port.network_id].update(hosts)
-    bridge_hosts = {agent.host for agent in facts.agents.values() if agent.agent_type is AgentType.LINUX_BRIDGE}
-    for port in facts.host_ports.values():
-        if port.host in bridge_hosts:
-            projection[port.host]["ports", port.id] = _projected(_port_document(port))
-            present[port.network_id].add(port.host)
-    for network_id in sorted(present):
-        hosts = sorted(present[network_id])
-        for host in hosts:
-            network_document = _network_document(facts, network_id, host, hosts, tunnels)
-            projection[host]["networks", network_id] = _projected(network_document)
-    return projection
+class Projector:
+    """Makes projections; remembers documents of routers and networks whose facts have not changed since."""
+
+    def __init__(self, advert_interval_ms: int) -> None:
+        self._advert_interval_ms = advert_interval_ms
+        self._tunnels: dict[str, str] = {}
+        self._routers: dict[str, tuple[RouterFact, int | None, Projected]] = {}
+        self._networks: dict[str, tuple[NetworkFact, tuple[str, ...], dict[str, Projected]]] = {}
+
+    def project(self, facts: Facts, settled: Collection[int]) -> Projection:
+        """All documents of all hosts. `settled`: ids of the settled pairs."""
+        self._forget(facts)
+        agents = facts.placed.agents
+        projection: Projection = {agent.host: {} for agent in agents.values()}
+        #: network -> hosts that must have it
+        present: dict[str, set[str]] = defaultdict(set)
+        for pair in facts.placed.pairs.values():
+            for host, document in _pair_documents(facts, pair, pair.id in settled, self._advert_interval_ms):
+                projection[host]["pairs", str(pair.id)] = _projected(document)
+        for router in facts.wanted.routers.values():
+            hosts = [agents[member].host for member in members_of(facts, router.id)]
+            if not hosts:
+                continue
+            projected = self._router(facts, router)
+            for host in hosts:
+                projection[host]["routers", router.id] = projected
+            for port in router_ports(router):
+                present[port.network_id].update(hosts)
+        bridge_hosts = {agent.host for agent in agents.values() if agent.agent_type is AgentType.LINUX_BRIDGE}
+        for port in facts.wanted.host_ports.values():
+            if port.host in bridge_hosts:
+                projection[port.host]["ports", port.id] = _projected(_port_document(port))
+                present[port.network_id].add(port.host)
+        for network_id, network_hosts in present.items():
+            network = facts.wanted.networks[network_id]
+            for host, projected in self._network(network, tuple(sorted(network_hosts))).items():
+                projection[host]["networks", network_id] = projected
+        return projection
+
+    def _forget(self, facts: Facts) -> None:
+        tunnels = _tunnel_addresses(facts.placed.agents.values())
+        if tunnels != self._tunnels:
+            self._tunnels = tunnels
+            self._networks.clear()
+        for gone in self._routers.keys() - facts.wanted.routers.keys():
+            del self._routers[gone]
+        for gone in self._networks.keys() - facts.wanted.networks.keys():
+            del self._networks[gone]
+
+    def _router(self, facts: Facts, router: RouterFact) -> Projected:
+        pair_id = facts.placed.bindings[router.id].pair_id
+        made = self._routers.get(router.id)
+        # the same facts by identity, which is what a router's document costs to compare
+        if made is None or made[0] is not router or made[1] != pair_id:
+            made = (router, pair_id, _projected(_router_document(facts, router)))
+            self._routers[router.id] = made
+        return made[2]
+
+    def _network(self, network: NetworkFact, hosts: tuple[str, ...]) -> dict[str, Projected]:
+        made = self._networks.get(network.id)
+        if made is None or made[0] is not network or made[1] != hosts:
+            documents = {host: _projected(_network_document(network, host, hosts, self._tunnels)) for host in hosts}
+            made = (network, hosts, documents)
+            self._networks[network.id] = made
+        return made[2]
 
 
 def _projected(document: Document) -> Projected:
@@ -95,10 +131,10 @@ def _pair_documents(
     facts: Facts, pair: Pair, settled: bool, advert_interval_ms: int
 ) -> Iterable[tuple[str, PairDocument]]:
     for member in pair.members:
-        peer = facts.agents[pair.peer_of(member)]
+        peer = facts.placed.agents[pair.peer_of(member)]
         beat: Mapping[str, Any] = peer.heartbeat
         yield (
-            facts.agents[member].host,
+            facts.placed.agents[member].host,
             PairDocument(
                 pair_id=pair.id,
                 vr_id=pair.vr_id,
@@ -112,14 +148,10 @@ def _pair_documents(
         )
 
 
-def _ports(router: RouterFact) -> tuple[PortFact, ...]:
-    return (*router.interfaces, router.gateway) if router.gateway is not None else router.interfaces
-
-
 def _router_document(facts: Facts, router: RouterFact) -> RouterDocument:
     return RouterDocument(
         router_id=router.id,
-        pair_id=facts.bindings[router.id].pair_id,
+        pair_id=facts.placed.bindings[router.id].pair_id,
         admin_state_up=router.admin_state_up,
         enable_snat=router.enable_snat,
         gateway=_router_port(facts, router.gateway, gateway=True) if router.gateway is not None else None,
@@ -137,7 +169,7 @@ def _router_port(facts: Facts, port: PortFact, *, gateway: bool) -> RouterPort:
         network_id=port.network_id,
         mac_address=port.mac_address,
         fixed_ips=fixed_ips,
-        mtu=facts.networks[port.network_id].mtu,
+        mtu=facts.wanted.networks[port.network_id].mtu,
         admin_state_up=port.admin_state_up,
     )
 
@@ -152,14 +184,13 @@ def _port_document(port: PortFact) -> PortDocument:
 
 
 def _network_document(
-    facts: Facts, network_id: str, host: str, hosts: Iterable[str], tunnels: Mapping[str, str]
+    network: NetworkFact, host: str, hosts: Iterable[str], tunnels: Mapping[str, str]
 ) -> NetworkDocument:
-    network = facts.networks[network_id]
     flood: tuple[str, ...] = ()
     if network.network_type is NetworkType.VXLAN:
         flood = tuple(sorted({tunnels[other] for other in hosts if other != host and other in tunnels}))
     return NetworkDocument(
-        network_id=network_id,
+        network_id=network.id,
         network_type=network.network_type,
         mtu=network.mtu,
         physical_network=network.physical_network,

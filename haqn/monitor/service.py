@@ -13,10 +13,10 @@ from functools import partial
 
 from haqn.clock import Clock, SystemClock, isoformat
 from haqn.coordination import keys
-from haqn.coordination.client import Etcd, Mode
+from haqn.coordination.client import Etcd
 from haqn.coordination.election import Election
 from haqn.coordination.informer import Informer
-from haqn.coordination.operations import Delete, KeyValue, Operation, TransactionResult
+from haqn.coordination.operations import KeyValue, Operation, TransactionResult
 from haqn.coordination.session import Session
 from haqn.db.bindings import LeaderWriter, begin_term
 from haqn.db.session import Database
@@ -190,12 +190,12 @@ class MonitorService:
         if self._token is None:
             return
         try:
-            self._fence(self._token, [Delete(keys.LEADER)])
+            self._election.resign(token=self._token)
         except CoordinationError as error:
             LOG.info("the election key is not given up, because %s", error)
 
     def _fence(self, token: int, operations: Sequence[Operation]) -> TransactionResult:
-        return self._election.write(operations, token=token, mode=Mode.AGAIN)
+        return self._election.write(operations, token=token)
 
     def _list_desired(self) -> dict[str, KeyValue]:
         items, _ = self._etcd.list(keys.DESIRED)

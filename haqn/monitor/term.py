@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from haqn.clock import Clock
 from haqn.db.bindings import LeaderWriter
 from haqn.db.session import Database
-from haqn.db.snapshot import Facts, outbox_lines, read_facts
+from haqn.db.snapshot import Facts, Placed, Wanted, outbox_lines, read_placed, read_wanted
 from haqn.exceptions import PlanOutdated
-from haqn.monitor.assemble import began_or_changed, make_view, newly_active, settled_pairs
+from haqn.monitor.assemble import began_or_changed, make_view, newly_active, settled_pairs, with_status
 from haqn.monitor.health import Health, Source
 from haqn.monitor.observed import Observed, Reported
-from haqn.monitor.projection import project
+from haqn.monitor.projection import Projector
 from haqn.monitor.publisher import Publisher
 from haqn.scheduler.planner import plan
 from haqn.scheduler.view import Plan, Policy
@@ -27,7 +27,7 @@ from haqn.scheduler.view import Plan, Policy
 LOG = logging.getLogger(__name__)
 
 #: seconds after which SQL is read again even though nothing said that it changed
-_READ_AGAIN = 30.0
+_READ_AGAIN = 300.0
 #: outbox lines that stay: a line can become visible after younger ones for as long as its transaction lasts
 _OUTBOX_WINDOW = 1000
 #: tries of a plan whose facts were overtaken, in one cycle
@@ -66,9 +66,12 @@ class Term:
         self._settings = settings
         self._clock = clock
         self._began_at = clock.monotonic()
-        self._facts: Facts | None = None
-        self._facts_at = 0.0
-        #: grows with each change of `_facts`
+        self._projector = Projector(settings.advert_interval_ms)
+        #: None: to be read (again)
+        self._wanted: Wanted | None = None
+        self._placed: Placed | None = None
+        self._read_at = clock.monotonic()
+        #: grows with each change of the facts
         self._facts_version = 0
         self._outbox: frozenset[int] = frozenset()
         self._outbox_floor = 0
@@ -92,7 +95,7 @@ class Term:
         self._done = []
         self._read_outbox()
         reported = self._observed.look()
-        facts = self._register_agents(self._current_facts(), reported)
+        facts = self._register_agents(self._facts(), reported)
         facts = self._plan(facts, reported)
         self._health.works(Source.SQL)
         self._project(facts, reported)
@@ -106,38 +109,37 @@ class Term:
 
     def _read_outbox(self) -> None:
         lines = outbox_lines(self._database, self._outbox_floor)
-        if lines - self._outbox:
-            self._facts = None
+        now = self._clock.monotonic()
+        if lines - self._outbox or now - self._read_at > _READ_AGAIN:
+            self._wanted = self._placed = None
+            self._read_at = now
         self._outbox = lines
         floor = max(lines, default=0) - _OUTBOX_WINDOW
         if len(lines) > 2 * _OUTBOX_WINDOW:
             self._writer.prune_outbox(floor)
             self._outbox_floor = floor
 
-    def _current_facts(self) -> Facts:
-        now = self._clock.monotonic()
-        if self._facts is None or now - self._facts_at > _READ_AGAIN:
-            facts = read_facts(self._database)
-            self._facts_at = now
-            if facts != self._facts:
-                self._facts = facts
-                self._facts_version += 1
-        if self._facts is None:
-            raise AssertionError("facts were read above")
-        return self._facts
+    def _facts(self) -> Facts:
+        if self._wanted is None or self._placed is None:
+            self._facts_version += 1
+        if self._wanted is None:
+            self._wanted = read_wanted(self._database)
+        if self._placed is None:
+            self._placed = read_placed(self._database)
+        return Facts(self._wanted, self._placed)
 
     def _register_agents(self, facts: Facts, reported: Reported) -> Facts:
         began = began_or_changed(facts, reported, self._leases)
         ended = [agent_id for agent_id in self._leases if agent_id not in reported.beats]
         if began or ended:
             self._writer.note_agents(began, ended)
-            self._facts = None
-            facts = self._current_facts()
+            self._placed = None
+            facts = self._facts()
             self._done += [f"{beat.agent_type} on {beat.host} is alive" for beat in began]
             self._done += [
-                f"{facts.agents[agent_id].agent_type} on {facts.agents[agent_id].host} is dead"
+                f"{facts.placed.agents[agent_id].agent_type} on {facts.placed.agents[agent_id].host} is dead"
                 for agent_id in ended
-                if agent_id in facts.agents
+                if agent_id in facts.placed.agents
             ]
         self._leases = {agent_id: beat.lease for agent_id, beat in reported.beats.items()}
         return facts
@@ -173,8 +175,8 @@ class Term:
                 self._done.append(f"plan {number}: {_sum_up(made)}")
             except PlanOutdated as error:
                 self._done.append(f"planned anew, because {error}")
-            self._facts = None
-            facts = self._current_facts()
+            self._placed = None
+            facts = self._facts()
         return facts
 
     def _tell_holds(self, made: Plan) -> None:
@@ -193,8 +195,7 @@ class Term:
         basis = (self._facts_version, settled)
         if basis == self._projected and not self._publisher.in_doubt:
             return
-        projection = project(facts, settled, self._settings.advert_interval_ms)
-        count = self._publisher.publish(projection)
+        count = self._publisher.publish(self._projector.project(facts, settled))
         self._projected = basis
         if count:
             self._done.append(f"documents written in {count} transactions")
@@ -208,7 +209,7 @@ class Term:
         if routers or ports:
             self._writer.set_active(routers, ports)
             self._done.append(f"{len(routers)} routers and {len(ports)} ports are ACTIVE")
-            self._facts = None
+            self._wanted = with_status(facts.wanted, routers, ports)
 
 
 def _sum_up(made: Plan) -> str:
