@@ -41,12 +41,11 @@ class Versions:
     """`GET /`."""
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        link = {"rel": "self", "href": f"{request.prefix}/v2.0/"}
-        answer(response, {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
+        answer(response, {"versions": [_version(request)]})
 
 
 class Resources:
-    """`GET /v2.0`."""
+    """`GET /v2.0`. It tells its version, too, for clients whose endpoint is this URL (keystoneauth asks there)."""
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         self._resources = resources
@@ -60,7 +59,7 @@ class Resources:
             }
             for resource in self._resources
         ]
-        answer(response, {"resources": listed})
+        answer(response, {"version": _version(request), "resources": listed})
 
 
 class Extensions:
@@ -84,6 +83,10 @@ class Health:
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         answer(response, {"status": "ok"})
+
+
+def _version(request: falcon.Request) -> dict[str, object]:
+    return {"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": f"{request.prefix}/v2.0/"}]}
 
 
 def _describe(alias: str) -> dict[str, object]:

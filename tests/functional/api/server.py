@@ -1,0 +1,73 @@
+"""haqn-api as it is installed: gunicorn with worker processes, on a free port."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import requests
+
+from haqn.db import schema
+from tests.etcd_cluster import free_ports
+from tests.eventually import eventually
+
+_PROGRAM = "import sys; from haqn.cmd.api import main; sys.exit(main(sys.argv[1:]))"
+
+
+class Server:
+    """One haqn-api over a database of its own; dies with the test process."""
+
+    def __init__(self, directory: pathlib.Path, endpoints: Sequence[str], *, workers: int = 3, url: str = "") -> None:
+        self.database_url = url or f"sqlite:///{directory}/haqn.sqlite"
+        self.log_file = directory / "log"
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        self._config = directory / "haqn.conf"
+        self._config.write_text(
+            f"[database]\nconnection = {self.database_url}\n"
+            f"[etcd]\nendpoints = {','.join(endpoints)}\n"
+            f"[api]\nbind_port = {port}\nworkers = {workers}\nthreads = 4\nvni_max = 400\n"
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *("setpriv", "--pdeathsig", "TERM"),
+                    *(sys.executable, "-c", _PROGRAM, "--config-file", str(self._config)),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait(self) -> None:
+        eventually(self._answers, timeout=60)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log_file.read_text()
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def __enter__(self) -> Server:
+        schema.upgrade(self.database_url)
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.stop()

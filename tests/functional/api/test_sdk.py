@@ -1,0 +1,131 @@
+"""openstacksdk against the served API: what an operator does in a day, and what goes wrong."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from openstack import exceptions
+
+UNKNOWN = str(uuid.uuid4())
+
+
+@pytest.fixture
+def cleanup(network_client):
+    """Delete what the test made, whatever happened, so that tests do not see each other's objects."""
+    yield
+    client = network_client
+    for router in client.routers():
+        client.update_router(router, routes=[])
+        for port in client.ports(device_id=router.id):
+            if port.device_owner != "network:router_gateway":
+                client.remove_interface_from_router(router, port_id=port.id)
+        client.delete_router(router)
+    for port in client.ports():
+        client.delete_port(port)
+    for network in client.networks():
+        client.delete_network(network)
+
+
+pytestmark = [
+    pytest.mark.usefixtures("cleanup"),
+    # the SDK warns of its own use of what it has deprecated
+    pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning"),
+    pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK60Warning"),
+]
+
+
+@pytest.fixture
+def external(network_client):
+    network = network_client.create_network(
+        name="public",
+        is_router_external=True,
+        provider_network_type="flat",
+        provider_physical_network=f"ext-{uuid.uuid4().hex[:8]}",
+    )
+    network_client.create_subnet(network_id=network.id, ip_version=4, cidr="203.0.113.0/24", enable_dhcp=False)
+    return network
+
+
+def test_a_router_with_everything(network_client, external):
+    client = network_client
+    network = client.create_network(name="private", description="of a project")
+    subnet = client.create_subnet(
+        network_id=network.id,
+        name="private-v4",
+        ip_version=4,
+        cidr="10.0.0.0/24",
+        dns_nameservers=["192.0.2.53"],
+        allocation_pools=[{"start": "10.0.0.50", "end": "10.0.0.60"}],
+    )
+    assert subnet.gateway_ip == "10.0.0.1"
+    router = client.create_router(name="r1", external_gateway_info={"network_id": external.id}, is_ha=True)
+    assert (router.status, router.is_ha) == ("BUILD", True)
+    assert router.external_gateway_info["enable_snat"] is True
+    added = client.add_interface_to_router(router, subnet_id=subnet.id)
+    assert added["subnet_ids"] == [subnet.id]
+
+    vm = client.create_port(network_id=network.id, device_id="vm", binding_host_id="c1", device_owner="compute:nova")
+    assert vm.fixed_ips[0]["ip_address"] in {f"10.0.0.{n}" for n in range(50, 61)}
+    client.create_port(network_id=network.id, fixed_ips=[{"subnet_id": subnet.id, "ip_address": "10.0.0.9"}])
+
+    assert client.find_router("r1").id == router.id
+    assert client.find_network("private").subnet_ids == [subnet.id]
+    assert client.find_subnet("no such subnet") is None
+    assert [port.id for port in client.ports(device_id="vm")] == [vm.id]
+    assert [n.id for n in client.networks(is_router_external=True)] == [external.id]
+
+    route = {"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"}
+    assert client.update_router(router, routes=[route], name="r2").routes == [route]
+    assert client.update_network(network, name="renamed").name == "renamed"
+    assert client.update_subnet(subnet, is_dhcp_enabled=False).is_dhcp_enabled is False
+    assert client.update_port(vm, name="eth0", is_admin_state_up=False).is_admin_state_up is False
+    assert list(client.routers_hosting_l3_agents(router)) == []
+    assert list(client.agents()) == []
+
+    client.update_router(router, routes=[], external_gateway_info={})
+    assert client.get_router(router).external_gateway_info is None
+    client.remove_interface_from_router(router, subnet_id=subnet.id)
+    client.delete_router(router, ignore_missing=False)
+    with pytest.raises(exceptions.NotFoundException, match="could not be found"):
+        client.get_router(router.id)
+
+
+def test_what_goes_wrong_has_its_reason(network_client):
+    client = network_client
+    network = client.create_network()
+    subnet = client.create_subnet(network_id=network.id, ip_version=4, cidr="10.0.0.0/24")
+    other = client.create_network()
+    overlapping = client.create_subnet(network_id=other.id, ip_version=4, cidr="10.0.0.0/25")
+    router = client.create_router()
+    client.add_interface_to_router(router, subnet_id=subnet.id)
+
+    with pytest.raises(exceptions.BadRequestException, match="overlaps with cidr"):
+        client.add_interface_to_router(router, subnet_id=overlapping.id)
+    with pytest.raises(exceptions.ConflictException, match="still has ports"):
+        client.delete_router(router)
+    with pytest.raises(exceptions.ConflictException, match="IP allocation"):
+        client.delete_subnet(subnet)
+    with pytest.raises(exceptions.ConflictException, match="ports still in use"):
+        client.delete_network(network)
+    with pytest.raises(exceptions.BadRequestException, match="cidr"):
+        client.create_subnet(network_id=network.id, ip_version=4, cidr="10.0.0.0/99")
+    with pytest.raises(exceptions.NotFoundException, match=UNKNOWN):
+        client.create_port(network_id=UNKNOWN)
+    with pytest.raises(exceptions.BadRequestException, match="external"):
+        client.create_router(external_gateway_info={"network_id": network.id})
+    with pytest.raises(exceptions.NotFoundException):
+        client.get_agent(UNKNOWN)
+
+
+def test_pages(network_client):
+    made = {network_client.create_network(name=f"n{number}").id for number in range(7)}
+    assert {network.id for network in network_client.networks(limit=3)} == made
+    names = [n.name for n in network_client.networks(limit=2, sort_key="name", sort_dir="desc")]
+    assert names == [f"n{number}" for number in range(6, -1, -1)]
+
+
+def test_the_extensions_that_clients_ask_for(network_client):
+    aliases = {extension.alias for extension in network_client.extensions()}
+    assert {"router", "l3-ha", "agent", "l3_agent_scheduler", "extraroute"} <= aliases
+    assert network_client.find_extension("l3-ha").alias == "l3-ha"
