@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haqn.coordination.informer import Informer
 from haqn.coordination.operations import (
@@ -23,6 +23,7 @@ from haqn.coordination.operations import (
     CreateRevisionIs,
     Delete,
     KeyValue,
+    ModRevisionIs,
     Operation,
     Put,
     TransactionResult,
@@ -41,6 +42,7 @@ _LOOK_WHILE_LEADING = 0.5
 _LOOK_WHILE_WAITING = 1.0
 _PAUSE_AFTER_ERROR = 0.2
 _WAIT_FOR_SESSION = 0.5
+_PAUSE_AFTER_RESIGNING = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,14 @@ class Election:
         self._on_elected = on_elected
         self._on_demoted = on_demoted
         self._lock = threading.Lock()
+        #: held over a write: each depends on the one before
+        self._writing = threading.Lock()
+        #: the key after the last write of the term; None: not known
+        self._last_write: KeyValue | None = None
         self._term: Term | None = None
         #: token of a term that has ended while its key may still be there
         self._leftover: int | None = None
+        self._stand_again_at = 0.0
         self._wake = threading.Event()
         self._informer = Informer(self._etcd, key, on_change=self._wake.set, exact=True)
         self._worker = Worker(f"election {key}", self._step)
@@ -100,36 +107,37 @@ class Election:
         return item.value if item is not None else None
 
     def write(
-        self,
-        operations: Iterable[Operation],
-        *,
-        conditions: Iterable[Condition] = (),
-        token: int | None = None,
-        mode: Mode = Mode.ONCE,
+        self, operations: Iterable[Operation], *, conditions: Iterable[Condition] = (), token: int | None = None
     ) -> TransactionResult:
         """One transaction (at most 120 operations) that happens only while the term lasts.
 
-        Work that began in a term hands over the `token` that it began with. Raises NotLeader
-        when this process does not lead any more, in which case this try has changed nothing;
-        OutcomeUnknown and Unavailable as always. The result says whether `conditions` held.
+        Writes of a term happen at most once each, in the order of the calls: one that had no answer
+        (OutcomeUnknown) cannot happen any more once a later one has. Work that began in a term hands
+        over the `token` that it began with. Raises NotLeader when this process does not lead any
+        more; Unavailable as always. The result says whether `conditions` held.
         """
-        term = self._require(token)
-        return self._fenced(term, operations, conditions, mode)
+        with self._writing:
+            return self._fenced(self._require(token), list(operations), list(conditions))
 
     def write_all(self, puts: Mapping[str, bytes], deletes: Iterable[str] = (), *, token: int | None = None) -> None:
-        """As many fenced transactions as are needed, puts in their order first; each may be repeated.
-
-        After an error some of them may have been carried out.
-        """
-        term = self._require(token)
+        """As many writes as are needed, puts in their order first. After an error some may have been carried out."""
+        started_with = self._require(token).token
         for batch in batches(puts, deletes):
-            self._require(term.token)
-            self._fenced(term, batch, (), Mode.AGAIN)
+            self.write(batch, token=started_with)
 
     def update_value(self, value: bytes, *, token: int | None = None) -> None:
         """Change what the key says for the rest of this term."""
+        with self._writing:
+            self._fenced(self._require(token), [], [], value=value)
+
+    def resign(self, *, token: int | None = None) -> None:
+        """Give the term up: its key is deleted, and this process stands again after the others had their chance.
+
+        Raises NotLeader when the term is over anyway.
+        """
         term = self._require(token)
-        self._fenced(term, [Put(self._key, value, term.lease)], (), Mode.AGAIN)
+        self._stand_again_at = self._etcd.clock.monotonic() + _PAUSE_AFTER_RESIGNING
+        self._end(term, "resigned")
 
     def start(self) -> None:
         self._informer.start()
@@ -163,18 +171,51 @@ class Election:
         return term
 
     def _fenced(
-        self, term: Term, operations: Iterable[Operation], conditions: Iterable[Condition], mode: Mode
+        self, term: Term, operations: list[Operation], conditions: list[Condition], value: bytes | None = None
     ) -> TransactionResult:
+        """Carry out `operations` and write the key itself, whose mod revision counts the writes of the term."""
+        last = self._last_write
+        if last is None or last.create_revision != term.token:
+            last = self._settle(term)
+        new_value = last.value if value is None else value
+        self._last_write = None  # until the answer is here, nobody knows
         result = self._etcd.transact(
-            operations,
-            conditions=[CreateRevisionIs(self._key, term.token), *conditions],
+            [*operations, Put(self._key, new_value, term.lease)],
+            conditions=[
+                CreateRevisionIs(self._key, term.token),
+                ModRevisionIs(self._key, last.mod_revision),
+                *conditions,
+            ],
             read_on_failure=self._key,
-            mode=mode,
+            mode=Mode.AGAIN,
         )
-        if not result.succeeded and (result.found is None or result.found.create_revision != term.token):
+        if result.succeeded:
+            self._last_write = replace(last, value=new_value, mod_revision=result.revision)
+            return result
+        self._last_write = found = self._own(result.found, term)
+        if found.mod_revision != last.mod_revision:
+            # An earlier try of this very write was carried out, and only its answer was lost.
+            return TransactionResult(succeeded=True, revision=found.mod_revision)
+        return result
+
+    def _settle(self, term: Term) -> KeyValue:
+        """The key after the term's writes so far; those without an answer cannot happen any more."""
+        while True:
+            seen = self._own(self._etcd.get(self._key), term)
+            result = self._etcd.transact(
+                [Put(self._key, seen.value, term.lease)],
+                conditions=[ModRevisionIs(self._key, seen.mod_revision)],
+                mode=Mode.AGAIN,
+            )
+            if result.succeeded:
+                return replace(seen, mod_revision=result.revision)
+
+    def _own(self, found: KeyValue | None, term: Term) -> KeyValue:
+        """The key, if it is still of this term; else the term is over."""
+        if found is None or found.create_revision != term.token or found.lease != term.lease:
             self._end(term, "the key is lost")
             raise NotLeader(f"etcd refuses the write: the term of token {term.token} is over")
-        return result
+        return found
 
     def _end(self, term: Term | None, reason: str) -> None:
         with self._lock:
@@ -195,7 +236,8 @@ class Election:
             self._check_term()
             if self._term is None and self._session.valid:
                 self._remove_leftover(self._session.ttl)
-                self._campaign()
+                if self._etcd.clock.monotonic() >= self._stand_again_at:
+                    self._campaign()
         except Unavailable as error:
             LOG.info("election: %s", error)
             self._worker.stopping.wait(_PAUSE_AFTER_ERROR)

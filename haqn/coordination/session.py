@@ -30,6 +30,7 @@ _PAUSE_WHILE_DOWN = 0.2
 _SHORTEST_PAUSE = 0.05
 _SHORTEST_DEADLINE = 0.2
 _REVOKE_DEADLINE = 2.0
+_BIND_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,32 +183,57 @@ class Session:
         """Put and delete in etcd what differs from what is registered."""
         deadline = self._timing.keepalive_interval
         self._audit(lease, deadline)
+        for _ in range(_BIND_ROUNDS):
+            with self._changed:
+                puts = self._registrations.pending_puts()
+            if not puts:
+                break
+            for batch in batches(puts, ()):
+                self._put(lease, {put.key: put.value for put in batch if isinstance(put, Put)}, deadline)
+        else:
+            raise Unavailable(f"cannot put {sorted(puts)}: somebody else writes them")
         with self._changed:
-            puts = self._registrations.pending_puts()
             deletes = self._registrations.pending_deletes()
-            self._registrations.sending(puts)
-        for batch in batches(puts, ()):
-            bound = [Put(put.key, put.value, lease) for put in batch if isinstance(put, Put)]
-            self.etcd.transact(bound, mode=Mode.AGAIN, deadline=deadline)
-            with self._changed:
-                for put in bound:
-                    self._registrations.put(put.key, put.value)
         for key in deletes:
-            current = self.etcd.get(key, deadline=deadline)
-            if current is not None and current.lease == lease:
-                still_ours = ModRevisionIs(key, current.mod_revision)
-                self.etcd.transact([Delete(key)], conditions=[still_ours], mode=Mode.AGAIN, deadline=deadline)
+            self._delete(lease, key, deadline)
+
+    def _put(self, lease: int, puts: dict[str, bytes], deadline: float) -> None:
+        with self._changed:
+            revisions = self._registrations.sending(puts)
+        result = self.etcd.transact(
+            [Put(key, value, lease) for key, value in puts.items()],
+            conditions=[ModRevisionIs(key, revision) for key, revision in revisions.items()],
+            mode=Mode.AGAIN,
+            deadline=deadline,
+        )
+        if result.succeeded:
             with self._changed:
-                self._registrations.deleted(key)
+                for key, value in puts.items():
+                    self._registrations.found(key, value, result.revision)
+            return
+        # Some key is not what we knew: a try of ours was carried out late, or somebody else wrote it.
+        for key in puts:
+            current = self.etcd.get(key, deadline=deadline)
+            bound = current.value if current is not None and current.lease == lease else None
+            with self._changed:
+                self._registrations.found(key, bound, current.mod_revision if current is not None else 0)
+
+    def _delete(self, lease: int, key: str, deadline: float) -> None:
+        current = self.etcd.get(key, deadline=deadline)
+        if current is not None and current.lease == lease:
+            still_ours = ModRevisionIs(key, current.mod_revision)
+            self.etcd.transact([Delete(key)], conditions=[still_ours], mode=Mode.AGAIN, deadline=deadline)
+        with self._changed:
+            self._registrations.deleted(key)
 
     def _audit(self, lease: int, deadline: float) -> None:
-        """Once a TTL: has somebody deleted a key of ours? Then it is put again."""
+        """Once a TTL: which keys are on the lease? Somebody may have deleted one, or a late write made one."""
         if self._now() < self._next_audit:
             return
         keys = self.etcd.lease_keys(lease, deadline=deadline)
         self._next_audit = self._now() + self.ttl
         with self._changed:
-            self._registrations.seen(keys)
+            self._registrations.on_lease(keys)
 
     def _tell_restored(self, lease: int) -> None:
         state = self._state

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 
+from haqn.coordination.client import Etcd
 from haqn.coordination.state import Changed, Deleted
+from haqn.exceptions import OutcomeUnknown
 
 
 class Events:
@@ -41,6 +43,33 @@ class Calls:
     @property
     def names(self):
         return [name for name, *_ in self.all]
+
+
+class Late(Etcd):
+    """A client of which one transaction, the next after `hold`, gets no answer and is carried out later.
+
+    That is what a frozen member does with a request when it wakes up.
+    """
+
+    _holding = False
+    _held = None
+
+    def hold(self):
+        self._holding, self._held = True, None
+
+    @property
+    def holds(self):
+        return self._held is not None
+
+    def carry_out(self):
+        """Whether the held transaction took effect."""
+        return super().transact(self._held[0], **self._held[1]).succeeded
+
+    def transact(self, operations, **options):
+        if self._holding:
+            self._holding, self._held = False, (list(operations), options)
+            raise OutcomeUnknown("no answer")
+        return super().transact(operations, **options)
 
 
 class Program:

@@ -1,5 +1,6 @@
 import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -8,7 +9,7 @@ from haqn.coordination.election import Election
 from haqn.coordination.session import Session
 from haqn.exceptions import NotLeader, OutcomeUnknown
 from tests.eventually import eventually
-from tests.functional.coordination.recorder import Calls, Program
+from tests.functional.coordination.recorder import Calls, Late, Program
 
 pytestmark = pytest.mark.functional
 
@@ -95,6 +96,22 @@ def test_revoked_lease_ends_the_term(candidates, etcd):
     etcd.revoke(leader.session.lease)
     eventually(lambda: leader.calls.names[:2] == ["elected", "demoted"])
     assert eventually(lambda: the_leader(candidates)).election.token > token
+
+
+def test_who_resigns_lets_another_lead(candidates, etcd):
+    leader = eventually(lambda: the_leader(candidates))
+    token = leader.election.token
+    with pytest.raises(NotLeader):
+        leader.election.resign(token=token - 1)
+    leader.election.resign(token=token)
+    assert not leader.election.is_leader
+    successor = eventually(lambda: the_leader(candidates))
+    assert successor is not leader
+    assert successor.election.token > token
+    successor.election.stop()
+    next(candidate for candidate in candidates if candidate not in (leader, successor)).election.stop()
+    eventually(lambda: leader.election.is_leader)  # it has not given up for ever
+    assert leader.calls.names == ["elected", "demoted", "elected"]
 
 
 def test_writes_of_the_leader(candidates, etcd):
@@ -195,6 +212,44 @@ def test_elected_although_no_answer_came(cluster, unheard):
         assert ada.election.token == deaf.get(KEY).create_revision
         ada.election.write([Put("/w", b"")])
     deaf.close()
+
+
+def test_write_without_answer_cannot_happen_after_a_later_one(cluster):
+    late = Late(cluster.endpoints)
+    with Candidate(late, "ada") as ada:
+        eventually(lambda: ada.election.is_leader)
+        ada.election.write([Put("/w", b"first")])
+        late.hold()
+        with pytest.raises(OutcomeUnknown):
+            ada.election.write([Put("/w", b"old")])
+        ada.election.write([Put("/w", b"new")])
+        assert not late.carry_out()
+        assert late.get("/w").value == b"new"
+    late.close()
+
+
+def test_write_whose_answer_was_lost_is_not_done_twice(cluster):
+    deaf = Deaf(cluster.endpoints)
+    deaf.unheard = 0
+    with Candidate(deaf, "ada") as ada:
+        eventually(lambda: ada.election.is_leader)
+        ada.election.write([Put("/w", b"1")])
+        deaf.unheard = 1
+        with pytest.raises(OutcomeUnknown):
+            ada.election.write([Put("/w", b"2")])
+        assert deaf.get("/w").value == b"2"
+        ada.election.write([Put("/w", b"3")])
+        assert deaf.get("/w").value == b"3"
+        assert ada.calls.names == ["elected"]
+    deaf.close()
+
+
+def test_writes_of_several_threads(cluster):
+    with cluster.client() as etcd, Candidate(etcd, "ada") as ada:
+        eventually(lambda: ada.election.is_leader)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: ada.election.write([Put(f"/w/{number}", b"")]), range(40)))
+        assert len(etcd.list("/w/")[0]) == 40
 
 
 def test_leader_stops_in_its_own_callback(etcd):

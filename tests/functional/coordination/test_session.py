@@ -6,7 +6,7 @@ import pytest
 from haqn.coordination.session import Session
 from haqn.exceptions import Unavailable
 from tests.eventually import eventually
-from tests.functional.coordination.recorder import Calls
+from tests.functional.coordination.recorder import Calls, Late
 
 pytestmark = pytest.mark.functional
 
@@ -132,3 +132,31 @@ def test_starts_without_etcd(cluster, etcd):
     cluster.start()
     assert session.wait(10)
     session.stop()
+
+
+def test_late_put_does_not_undo_a_newer_one(cluster):
+    late = Late(cluster.endpoints)
+    with running(late, 5, a=b"1") as (session, _):
+        late.hold()
+        session.register("/s/a", b"old")
+        eventually(lambda: late.holds)
+        session.register("/s/a", b"new")
+        eventually(lambda: late.get("/s/a").value == b"new")
+        assert not late.carry_out()
+        assert late.get("/s/a").value == b"new"
+    late.close()
+
+
+def test_late_put_of_a_key_that_was_withdrawn_is_found_and_deleted(cluster):
+    late = Late(cluster.endpoints)
+    with running(late, 2) as (session, _):
+        late.hold()
+        session.register("/s/a", b"old")
+        eventually(lambda: late.holds)
+        session.unregister("/s/a")
+        session.register("/s/b", b"")
+        eventually(lambda: late.get("/s/b"))
+        if late.get("/s/a") is None:
+            late.carry_out()
+        eventually(lambda: late.get("/s/a") is None)
+    late.close()

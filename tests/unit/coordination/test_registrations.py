@@ -2,11 +2,12 @@ from haqn.coordination.registrations import Registrations
 
 
 def confirmed(**keys):
+    """All of them were put at revision 5."""
     registrations = Registrations()
     for key, value in keys.items():
         registrations.want(key, value)
         registrations.sending([key])
-        registrations.put(key, value)
+        registrations.found(key, value, 5)
     return registrations
 
 
@@ -16,12 +17,20 @@ def test_nothing_to_do_once_confirmed():
     assert registrations.pending_deletes() == []
 
 
+def test_puts_depend_on_the_last_known_revision():
+    registrations = confirmed(a=b"1")
+    registrations.want("b", b"1")
+    assert registrations.sending(["a", "b"]) == {"a": 5, "b": 0}
+    # no answer: what was known of the revision is still the condition of the next try
+    assert registrations.sending(["a", "b"]) == {"a": 5, "b": 0}
+
+
 def test_a_value_that_changes_while_it_is_sent_is_sent_again():
     registrations = Registrations()
     registrations.want("a", b"1")
     registrations.sending(["a"])
     registrations.want("a", b"2")
-    registrations.put("a", b"1")
+    registrations.found("a", b"1", 5)
     assert registrations.pending_puts() == {"a": b"2"}
 
 
@@ -44,6 +53,15 @@ def test_a_value_that_comes_back_after_doubt_is_sent():
     assert registrations.pending_puts() == {"a": b"1"}
 
 
+def test_a_key_on_another_lease_is_put_over():
+    registrations = Registrations()
+    registrations.want("a", b"1")
+    registrations.sending(["a"])
+    registrations.found("a", None, 3)
+    assert registrations.pending_puts() == {"a": b"1"}
+    assert registrations.sending(["a"]) == {"a": 3}
+
+
 def test_everything_is_put_on_a_new_lease():
     registrations = confirmed(a=b"1", b=b"2")
     registrations.unwant("b")
@@ -52,7 +70,8 @@ def test_everything_is_put_on_a_new_lease():
     assert registrations.pending_deletes() == []
 
 
-def test_what_somebody_deleted_is_put_again():
+def test_what_somebody_deleted_is_put_again_and_what_came_late_is_deleted():
     registrations = confirmed(a=b"1", b=b"2")
-    registrations.seen({"a"})
+    registrations.on_lease({"a", "late"})
     assert registrations.pending_puts() == {"b": b"2"}
+    assert registrations.pending_deletes() == ["late"]
