@@ -24,6 +24,8 @@ class Registrations:
     def __init__(self) -> None:
         self._wanted: dict[str, bytes] = {}
         self._known: dict[str, _Known] = {}
+        #: keys that were deleted, but of which a put may be on its way still
+        self._withdrawn: set[str] = set()
 
     def want(self, key: str, value: bytes) -> None:
         self._wanted[key] = value
@@ -50,17 +52,22 @@ class Registrations:
     def deleted(self, key: str) -> None:
         """etcd has told that the key is gone, or is another's."""
         self._known.pop(key, None)
+        self._withdrawn.add(key)
 
     def on_lease(self, keys: Set[str]) -> None:
-        """Exactly these keys are on the lease: puts again what somebody has deleted, and deletes what is not wanted."""
+        """Exactly these keys are on the lease: what somebody deleted is to be put again, what came late to be deleted.
+
+        Keys that were never registered are not ours; an election's key may be on the same lease.
+        """
         for key in self._known.keys() - keys:
             self._known[key] = replace(self._known[key], value=None)
-        for key in keys - self._known.keys():
+        for key in (keys & self._withdrawn) - self._known.keys():
             self._known[key] = _Known()
 
     def lease_gone(self) -> None:
         """Nothing is known any more: keys die with their lease, and so do writes on their way."""
         self._known.clear()
+        self._withdrawn.clear()
 
     def _of(self, key: str) -> _Known:
         return self._known.get(key, _Known())

@@ -1,5 +1,6 @@
 import contextlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,6 +80,17 @@ def test_one_leads_and_another_follows_when_it_stops(candidates, etcd):
     assert etcd.get(KEY) is None
     assert tokens == sorted(set(tokens))
     assert len(names) == 3
+
+
+def test_a_term_lasts_beyond_the_ttl(cluster):
+    with cluster.client() as etcd, Candidate(etcd, "ada", ttl=2) as ada:
+        ada.session.register("/s/ada", b"")
+        eventually(lambda: ada.election.is_leader)
+        token = ada.election.token
+        time.sleep(5)
+        assert ada.election.token == token
+        assert etcd.get(KEY).mod_revision == token
+        assert ada.calls.all == [("elected", token)]
 
 
 def test_deleted_key_ends_the_term(candidates, etcd):

@@ -70,8 +70,17 @@ def test_everything_is_put_on_a_new_lease():
     assert registrations.pending_deletes() == []
 
 
-def test_what_somebody_deleted_is_put_again_and_what_came_late_is_deleted():
+def test_what_somebody_deleted_is_put_again():
     registrations = confirmed(a=b"1", b=b"2")
-    registrations.on_lease({"a", "late"})
+    registrations.on_lease({"a"})
     assert registrations.pending_puts() == {"b": b"2"}
+    assert registrations.pending_deletes() == []
+
+
+def test_what_came_late_is_deleted_and_what_was_never_registered_is_left():
+    registrations = confirmed(a=b"1", late=b"2")
+    registrations.unwant("late")
+    registrations.deleted("late")
+    registrations.on_lease({"a", "late", "of an election"})
+    assert registrations.pending_puts() == {}
     assert registrations.pending_deletes() == ["late"]
