@@ -205,12 +205,13 @@ class Publisher:
             yield _Step(generation=first, puts=batch)
         left = wanted + len(obsolete)
         for deletions in doomed or [()]:
+            if left < wanted + len(obsolete):
+                # whoever has carried out the deletions before has not carried out these
+                generation = self._next_generation(host)
             left -= len(deletions)
             manifest = Manifest(generation=generation, count=left, complete=True)
             yield _Step(generation=first, puts=last, deletions=deletions, manifest=manifest)
             last = []
-            # whoever has carried out the first deletions has not carried out the next
-            generation = self._next_generation(host)
 
     def _next_generation(self, host: _Host) -> int:
         host.generation = max(host.generation, self._first_generation) + 1

@@ -1,0 +1,79 @@
+"""Events of etcd -> what agents say."""
+
+import datetime
+
+from haqn.coordination import keys
+from haqn.coordination.state import Changed, Deleted, Synced
+from haqn.documents import SyncReport, encode
+from haqn.model import AgentType, agent_id
+from haqn.monitor.health import Health, Source
+from haqn.monitor.observed import Observed
+from haqn.scheduler.view import LONG_AGO
+from tests.unit.monitor.facts import heartbeat, item, report
+
+
+class FakeClock:
+    now = 50.0
+
+    def monotonic(self):
+        return self.now
+
+    def utcnow(self):
+        return datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+
+
+def test_a_heartbeat_comes_changes_and_goes():
+    observed = Observed(FakeClock())
+    key = keys.agent(AgentType.L3, "net1")
+    first = item(key, encode(heartbeat("net1")), lease=7)
+    observed.on_agents(Changed(first, None))
+    (found,) = observed.look().beats.items()
+    assert found[0] == agent_id(AgentType.L3, "net1")
+    assert found[1].lease == 7
+    observed.on_agents(Changed(item(key, b"nonsense", 2, lease=7), first))
+    assert observed.look().beats == {}
+    observed.on_agents(Changed(first, None))
+    observed.on_agents(Deleted(first))
+    assert observed.look().beats == {}
+
+
+def test_the_age_of_a_report_is_that_of_what_it_says():
+    clock = FakeClock()
+    observed = Observed(clock)
+    key = keys.observed_pair("net1", 65536)
+    observed.on_reports(Changed(item(key, encode(report(65536, "BACKUP"))), None))
+    clock.now = 60.0
+    observed.on_reports(Changed(item(key, encode(report(65536, "BACKUP")), 2), None))
+    assert observed.look().pairs["net1", 65536].since == 50.0
+    observed.on_reports(Changed(item(key, encode(report(65536, "MASTER")), 3), None))
+    assert observed.look().pairs["net1", 65536].since == 60.0
+    observed.on_reports(Deleted(item(key, b"")))
+    assert observed.look().pairs == {}
+
+
+def test_sync_reports_and_keys_of_a_newer_version():
+    observed = Observed(FakeClock())
+    observed.on_reports(Changed(item(keys.observed_sync("net1"), encode(SyncReport(generation=3))), None))
+    observed.on_reports(Changed(item(keys.OBSERVED + "net1/weather", b"sun"), None))
+    observed.on_reports(Changed(item(keys.OBSERVED + "net1/pairs/x", b"{}"), None))
+    assert observed.look().syncs == {"net1": SyncReport(generation=3)}
+    version = observed.look().version
+    observed.on_reports(Synced(5))
+    assert observed.look().version == version
+    observed.on_reports(Deleted(item(keys.observed_sync("net1"), b"")))
+    assert observed.look().syncs == {}
+
+
+def test_health_counts_from_when_a_source_is_back():
+    clock = FakeClock()
+    health = Health(clock)
+    assert health.since(Source.SQL) == LONG_AGO
+    health.lost(Source.SQL, "gone")
+    clock.now = 55.0
+    health.lost(Source.SQL, "still gone")
+    assert health.since(Source.SQL) == 0.0
+    health.works(Source.SQL)
+    clock.now = 57.0
+    health.works(Source.SQL)
+    assert health.since(Source.SQL) == 2.0
+    assert health.since(Source.ETCD) == LONG_AGO
