@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import falcon
 from oslo_config import cfg
 
@@ -9,7 +11,7 @@ from haqn.api import errors
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
 from haqn.api.context import Context
 from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions
-from haqn.api.endpoints import Collection, Item
+from haqn.api.endpoints import Collection, Item, context_of
 from haqn.api.livestate import LiveState
 from haqn.api.networks import NETWORK, SUBNET
 from haqn.api.nudge import Nudge
@@ -18,6 +20,8 @@ from haqn.api.routers import ROUTER, AddInterface, RemoveInterface
 from haqn.api.services import Services
 from haqn.db.session import Database
 from haqn.db.settings import Settings
+
+LOG = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -76,3 +80,10 @@ class _Requests:
             request.path = request.path.removesuffix(".json")
         if (request.content_length or 0) > self._max_body_size:
             raise falcon.HTTPContentTooLarge(description=f"The request body exceeds {self._max_body_size} bytes")
+
+    def process_response(
+        self, request: falcon.Request, response: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        LOG.info(
+            "%s %s %s: %d", context_of(request).request_id, request.method, ascii(request.path), response.status_code
+        )

@@ -63,5 +63,6 @@ def _on_database_error(_request: falcon.Request, response: falcon.Response, erro
 
 
 def _on_unexpected(request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
-    LOG.error("cannot answer %s %s", request.method, request.path, exc_info=error)
+    request_id = request.context.haqn.request_id
+    LOG.error("cannot answer %s %s (%s)", request.method, ascii(request.path), request_id, exc_info=error)
     fill(response, HTTPStatus.INTERNAL_SERVER_ERROR, "HTTPInternalServerError", _UNEXPECTED)

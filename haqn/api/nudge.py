@@ -12,6 +12,9 @@ from haqn.exceptions import CoordinationError
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds for one nudge; later than that the leader has looked by itself.
+_PATIENCE = 2.0
+
 
 class Nudge(Protocol):
     """Whom the API tells of a change after it was committed."""
@@ -63,6 +66,6 @@ class EtcdNudge:
             if self._stopping:
                 return
             try:
-                self._etcd.put(keys.NUDGE, str(self._last).encode())
+                self._etcd.put(keys.NUDGE, str(self._last).encode(), deadline=_PATIENCE)
             except CoordinationError as error:
                 LOG.info("the leader is not told of outbox line %d, it will find it: %s", self._last, error)

@@ -61,6 +61,8 @@ def server_settings(conf: cfg.ConfigOpts) -> dict[str, Any]:
         "threads": conf.api.threads,
         "graceful_timeout": _GRACE,
         "keepalive": 75,
+        # clients cut long lists of filters into requests of at most 8 KiB
+        "limit_request_line": 8190,
         "control_socket_disable": True,
     }
 

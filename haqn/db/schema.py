@@ -13,27 +13,33 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from haqn.db.session import create_engine
+from haqn.db.session import create_engine, translated
 from haqn.exceptions import SchemaOutdated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema of the database at `url` to `revision`, creating what is missing. Safe to repeat."""
+    """Bring the schema of the database at `url` to `revision`, creating what is missing. Safe to repeat.
+
+    Raises DatabaseUnavailable.
+    """
     engine = create_engine(url)
     try:
-        with engine.begin() as connection:
+        with translated(), engine.begin() as connection:
             command.upgrade(_config(connection), revision)
     finally:
         engine.dispose()
 
 
 def check(url: str) -> None:
-    """Raises SchemaOutdated, which says what to do, unless the schema is at the newest revision."""
+    """Raises SchemaOutdated, which says what to do, unless the schema is at the newest revision.
+
+    Raises DatabaseUnavailable.
+    """
     engine = create_engine(url)
     try:
-        with engine.connect() as connection:
+        with translated(), engine.connect() as connection:
             present = MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()

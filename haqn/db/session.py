@@ -23,7 +23,7 @@ from sqlalchemy import Connection, event, exc
 
 from haqn.exceptions import DatabaseUnavailable, WriteConflict
 
-__all__ = ["Connection", "Database", "create_engine"]
+__all__ = ["Connection", "Database", "create_engine", "translated"]
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot; nothing may be written. Raises DatabaseUnavailable."""
-        with _translated(), self._reader.connect() as connection:
+        with translated(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
@@ -94,7 +94,7 @@ class Database:
         Raises WriteConflict when another writer was in the way (`write` tries again by itself),
         and DatabaseUnavailable.
         """
-        with _translated(), self.engine.begin() as connection:
+        with translated(), self.engine.begin() as connection:
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -121,7 +121,8 @@ class Database:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Make haqn's errors of the database's: WriteConflict, DatabaseUnavailable; bugs pass as they are."""
     try:
         yield
     except exc.IntegrityError as error:

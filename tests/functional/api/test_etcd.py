@@ -7,11 +7,13 @@ import datetime
 import pytest
 import requests
 
+from haqn.api.livestate import EtcdLiveState
 from haqn.coordination import keys
 from haqn.db import tables
 from haqn.db.session import Database
 from haqn.documents import Heartbeat, PairReport, encode
 from haqn.model import FIRST_PAIR_ID, AgentType, Role, VrrpState, agent_id
+from tests.etcd_cluster import EtcdCluster
 from tests.eventually import eventually
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
@@ -111,3 +113,23 @@ def test_a_change_is_nudged(server_with_etcd, etcd):
     eventually(lambda: (found := etcd.get(keys.NUDGE)) is not None and int(found.value) == last)
     after = etcd.get(keys.NUDGE)
     assert after.mod_revision > (before.mod_revision if before else 0)
+
+
+def test_a_silent_etcd_makes_everything_unknown_until_it_speaks_again(tmp_path):
+    net1 = agent_id(AgentType.L3, "net1")
+    with EtcdCluster(tmp_path, size=1) as cluster, cluster.client() as etcd:
+        etcd.put(keys.agent(AgentType.L3, "net1"), encode(heartbeat("net1")))
+        etcd.put(keys.observed_pair("net1", PAIR), encode(report(VrrpState.MASTER)))
+        live_state = EtcdLiveState(etcd, longest_silence=3.0)
+        assert (live_state.alive(net1), live_state.pair_state("net1", PAIR)) == (None, None)
+        live_state.start()
+        eventually(lambda: live_state.alive(net1))
+        eventually(lambda: live_state.pair_state("net1", PAIR) is VrrpState.MASTER)
+        (member,) = cluster.members
+        member.freeze()
+        eventually(lambda: live_state.alive(net1) is None)
+        eventually(lambda: live_state.pair_state("net1", PAIR) is None)
+        member.thaw()
+        eventually(lambda: live_state.alive(net1))
+        eventually(lambda: live_state.pair_state("net1", PAIR) is VrrpState.MASTER)
+        live_state.stop()

@@ -134,3 +134,10 @@ def test_each_write_has_its_outbox_line_and_nudge(api, database, nudge):
     assert nudge.lines == [line.id for line in lines]
     api.get("networks")
     assert len(nudge.lines) == 3
+
+
+def test_the_log_tells_request_ids(api, caplog):
+    caplog.set_level("INFO", logger="haqn.api")
+    result = api.client.simulate_get("/v2.0/networks/a%0Ab")
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"{result.headers['x-openstack-request-id']} GET '/v2.0/networks/a\\nb': 404"

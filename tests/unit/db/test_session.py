@@ -135,6 +135,11 @@ def test_an_empty_database_is_outdated_and_an_upgraded_one_is_not(tmp_path, url)
         schema.check(f"sqlite:///{tmp_path}/empty.sqlite")
 
 
+def test_a_schema_that_cannot_be_read_is_unavailable(tmp_path):
+    with pytest.raises(DatabaseUnavailable):
+        schema.check(f"sqlite:///{tmp_path}/no/such/directory/haqn.sqlite")
+
+
 def test_the_upgrade_is_atomic(tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path}/half.sqlite"
     real = op.create_table
@@ -147,7 +152,7 @@ def test_the_upgrade_is_atomic(tmp_path, monkeypatch):
         return real(*args, **kwargs)
 
     monkeypatch.setattr(op, "create_table", fail_at_the_third)
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseUnavailable, match="disk full"):
         schema.upgrade(url)
     monkeypatch.undo()
     schema.upgrade(url)
