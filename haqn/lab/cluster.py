@@ -20,7 +20,7 @@ from haqn.exceptions import HostError
 from haqn.lab import wires
 from haqn.lab.command import run
 from haqn.lab.host import Host, holders
-from haqn.lab.spec import BASE_DIR, HostSpec, LabSpec, check_name, work_dir
+from haqn.lab.spec import BASE_DIR, HostSpec, LabSpec, check_name, root_link, work_dir
 
 _SWITCH = "switch"
 _SUBNETS = range(256)
@@ -104,6 +104,13 @@ class Lab:
         self.state_file.unlink(missing_ok=True)
         if forget and self.work_dir.exists():
             shutil.rmtree(self.work_dir)
+
+    def remains(self) -> list[str]:
+        """Hosts that run and links of the machine itself that belong to this lab; empty after `destroy`."""
+        left = sorted(holders(self.name))
+        if run(["ip", "link", "show", root_link(self.name)], check=False).returncode == 0:
+            left.append(root_link(self.name))
+        return left
 
     def _start_host(self, spec: LabSpec, host_spec: HostSpec) -> None:
         host = self.host(host_spec.name)

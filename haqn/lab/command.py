@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -10,13 +11,24 @@ from haqn.exceptions import HostError
 DEFAULT_TIMEOUT = 60.0
 
 
+def environment() -> dict[str, str]:
+    """This process's environment without proxies: there is no way to one from within a lab, nor need of one."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+
+
 def run(
     arguments: Sequence[str], *, text: str | None = None, check: bool = True, timeout: float = DEFAULT_TIMEOUT
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end, with `text` as its input; HostError (with what was tried and its answer) if it fails."""
     try:
         done = subprocess.run(
-            list(arguments), input=text or "", capture_output=True, text=True, timeout=timeout, check=False
+            list(arguments),
+            input=text or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"cannot run {' '.join(arguments)}: {error}") from error
@@ -34,6 +46,7 @@ def detach(arguments: Sequence[str]) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,
+        env=environment(),
     )
     if done.returncode != 0:
         raise HostError(f"cannot start {' '.join(arguments)}: exit code {done.returncode}")

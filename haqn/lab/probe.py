@@ -6,17 +6,26 @@ import itertools
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from haqn.exceptions import HostError
 from haqn.lab import prober
+from haqn.lab.cluster import Lab
 from haqn.lab.host import Host
+from haqn.lab.spec import EXTERNAL_HOST
+from haqn.lab.vms import Vm
 
 #: milliseconds
 INTERVAL = 5.0
 _STOP_TIMEOUT = 30.0
+
+
+def now_ms() -> float:
+    """The present moment on the clock of the results."""
+    return time.monotonic() * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +148,26 @@ class Probe:
     def __exit__(self, *_: object) -> None:
         if self._process.returncode is None:
             self.stop()
+
+
+class BothWays:
+    """A VM pings the external host, and the external host pings addresses (of routers, of the VM)."""
+
+    def __init__(self, lab: Lab, vm: Vm, inbound: Sequence[str]) -> None:
+        self._outbound = Probe(lab.host(vm.host), [lab.spec.external_gateway], namespace=vm.namespace)
+        try:
+            self._inbound = Probe(lab.host(EXTERNAL_HOST), inbound)
+        except HostError:
+            self._outbound.stop()
+            raise
+
+    def stop(self) -> tuple[ProbeResult, ProbeResult]:
+        """(outbound, inbound)"""
+        return self._outbound.stop(), self._inbound.stop()
+
+    def __enter__(self) -> BothWays:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._outbound.__exit__(*details)
+        self._inbound.__exit__(*details)

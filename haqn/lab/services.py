@@ -88,8 +88,7 @@ def start_all(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> Non
     for endpoint in spec.etcd_endpoints:
         _wait_for_http(f"http://{endpoint}/health", "etcd")
     progress("database, API, monitors")
-    control = lab.host(spec.of_kind(Kind.CONTROL)[0].name)
-    control.run([*_program("manage"), *_configuration(control), "db", "upgrade"])
+    manage(lab, "db", "upgrade")
     for service in everything:
         if service.name == API or service.name.startswith(_MONITOR):
             start(lab, service)
@@ -99,6 +98,12 @@ def start_all(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> Non
         if service.name == AGENT:
             start(lab, service)
     wait_for_agents(lab)
+
+
+def manage(lab: Lab, *arguments: str) -> str:
+    """Run haqn-manage on the first control host; what it prints."""
+    control = lab.host(lab.spec.of_kind(Kind.CONTROL)[0].name)
+    return control.run([*_program("manage"), *_configuration(control), *arguments]).stdout
 
 
 def start(lab: Lab, service: Service) -> None:

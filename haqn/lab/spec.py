@@ -22,6 +22,9 @@ PHYSICAL_NETWORK = "physnet1"
 API_PORT = 9696
 ETCD_PORT = 2379
 
+#: The one host that is outside of everything: it stands for the internet.
+EXTERNAL_HOST = "ext"
+
 UNDER = "under"
 UPLINK = "uplink"
 
@@ -117,7 +120,7 @@ class LabSpec:
             *several("net", Kind.NETWORK, self.hosts, _NETWORK_OFFSET),
             *several("cmp", Kind.COMPUTE, self.computes, _COMPUTE_OFFSET),
             HostSpec(
-                name="ext",
+                name=EXTERNAL_HOST,
                 kind=Kind.EXTERNAL,
                 address=self.underlay(_EXTERNAL_OFFSET),
                 external_address=self.external_gateway,
