@@ -87,7 +87,6 @@ class Election:
         self._wake = threading.Event()
         self._informer = Informer(self._etcd, key, on_change=self._wake.set, exact=True)
         self._worker = Worker(f"election {key}", self._step)
-        session.leave_alone(key)
 
     # -- what the application asks ----------------------------------------------------------
 

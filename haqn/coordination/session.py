@@ -65,8 +65,6 @@ class Session:
         self._on_lost = on_lost
         self._on_restored = on_restored
         self._registrations = Registrations()
-        #: keys on the lease that somebody else in this process looks after
-        self._others: set[str] = set()
         self._state = SessionState()
         self._changed = threading.Condition()
         self._wake = threading.Event()
@@ -119,11 +117,6 @@ class Session:
         with self._changed:
             self._registrations.unwant(key)
         self._wake.set()
-
-    def leave_alone(self, key: str) -> None:
-        """`key` is put on the lease by somebody else (an election), and is none of the registered keys."""
-        with self._changed:
-            self._others.add(key)
 
     def start(self) -> None:
         self._worker.start()
@@ -240,7 +233,7 @@ class Session:
         keys = self.etcd.lease_keys(lease, deadline=deadline)
         self._next_audit = self._now() + self.ttl
         with self._changed:
-            self._registrations.on_lease(keys - self._others)
+            self._registrations.on_lease(keys)
 
     def _tell_restored(self, lease: int) -> None:
         state = self._state
