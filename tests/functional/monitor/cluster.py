@@ -72,7 +72,6 @@ class FakeAgent:
         self.host = host
         self.id = agent_id(AgentType.L3, host)
         self.up = True
-        self.documents: dict[str, bytes] = {}
         self._others = others
         others[host] = self
         self._session = Session(etcd, TTL)
@@ -108,11 +107,16 @@ class FakeAgent:
     def routers(self) -> set[str]:
         return {key.rpartition("/")[2] for key in self.listing() if "/routers/" in key}
 
+    def documents_are_complete(self) -> bool:
+        listing = self.listing()
+        value = listing.get(keys.manifest(self.host))
+        return value is not None and decode(value, Manifest).count == len(listing) - 1
+
     def report(self) -> None:
         """Say what VRRP would have come to."""
         with self._lock:
             manifest = self.manifest()
-            if not self.up or manifest is None or manifest.count != len(self.listing()) - 1:
+            if not self.up or manifest is None or not self.documents_are_complete():
                 return
             for pair in self.pairs():
                 master = pair.role is Role.ACTIVE or not self._others[pair.peer_host].up

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from haqn.coordination import keys
 from haqn.db import tables
 from haqn.documents import RouterDocument, decode
+from haqn.model import AgentType
 from tests.eventually import eventually
 from tests.functional.monitor.cluster import TTL, Cluster
 
@@ -174,3 +175,53 @@ def test_a_term_that_sql_refuses_is_given_up(cluster):
     cluster.create_routers("r1")
     eventually(lambda: running(cluster, "r1"))
     assert eventually(cluster.leader).epoch == first.epoch + 11
+
+
+def test_a_database_that_fails_harms_nothing_and_is_waited_for(cluster):
+    cluster.start_monitor("mon1")
+    first = cluster.wait_for_leader()
+    cluster.start_agents("net1", "net2")
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+    log = cluster.monitors["mon1"].log
+
+    with cluster.database.transaction() as connection:
+        connection.execute(sa.text("ALTER TABLE outbox RENAME TO elsewhere"))
+    eventually(lambda: "the database is lost" in log.read_text())
+    time.sleep(TTL)
+    with cluster.database.transaction() as connection:
+        connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO outbox"))
+    eventually(lambda: "the database is back" in log.read_text())
+
+    cluster.create_routers("r2")
+    eventually(lambda: running(cluster, "r1", "r2"))
+    assert log.read_text().count("the database is lost") == 1
+    assert cluster.leader() == first
+
+
+def test_four_hundred_routers_of_a_dead_agent(cluster):
+    """Planned, written and projected within two seconds of the end of the lease, however busy this machine is."""
+    cluster.start_monitor("mon1")
+    cluster.start_agents("net1", "net2")
+    eventually(lambda: len(cluster.rows(sa.select(tables.agents))) == 2)
+    routers = [f"r{number}" for number in range(400)]
+    cluster.create_routers(*routers)
+    eventually(lambda: running(cluster, "r0", "r399") and len(cluster.agents["net1"].routers()) == 400)
+    cluster.start_agents("net3", "net4")
+    eventually(lambda: len(cluster.rows(sa.select(tables.agents))) == 4)
+    time.sleep(TTL)
+
+    cluster.agents["net1"].crash()
+    eventually(lambda: cluster.etcd.get(keys.agent(AgentType.L3, "net1")) is None)
+    began = time.monotonic()
+    eventually(
+        lambda: (
+            sum(
+                agent.documents_are_complete() and len(agent.routers())
+                for agent in map(cluster.agents.__getitem__, ("net2", "net3", "net4"))
+            )
+            == 800
+        )
+    )
+    assert time.monotonic() - began < 2
+    assert len(cluster.agents["net2"].routers()) == 400

@@ -1,0 +1,101 @@
+"""haqn-manage with real etcd and SQLite."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import sqlalchemy as sa
+
+from haqn.cmd import manage
+from haqn.db import tables
+from tests.eventually import eventually
+from tests.functional.monitor.cluster import TTL, Cluster
+
+pytestmark = pytest.mark.functional
+
+
+@pytest.fixture
+def haqn_manage(cluster, capsys):
+    """Runs haqn-manage; returns (exit status, stdout, stderr)."""
+    config = cluster.directory / "manage.conf"
+    config.write_text(
+        f"[database]\nconnection = {cluster.url}\n"
+        f"[etcd]\nendpoints = {','.join(cluster.etcd_cluster.endpoints)}\nlease_ttl = {TTL}\n"
+    )
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = manage.main(["--config-file", str(config), *arguments])
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+def bound(cluster: Cluster, *routers: str) -> bool:
+    return all(len(cluster.members(router)) == 2 for router in routers)
+
+
+def test_a_dry_run_says_what_the_leader_would_do_and_does_it_not(cluster, haqn_manage):
+    cluster.start_agents("net1", "net2")
+    cluster.start_monitor("mon1")
+    eventually(lambda: len(cluster.rows(sa.select(tables.agents))) == 2)
+    cluster.monitors["mon1"].end()
+    cluster.create_routers("r1")
+    status, output, _ = haqn_manage("plan", "--dry-run")
+    assert status == 0
+    assert [line.split()[0] for line in output.splitlines()] == ["CreatePair", "BindToPair"]
+    assert "stands by" in output
+    assert cluster.members("r1") == ()
+
+
+def test_kept_plans_are_listed_and_give_the_same_actions_again(cluster, haqn_manage):
+    cluster.start_agents("net1", "net2")
+    cluster.start_monitor("mon1")
+    cluster.create_routers("r1", "r2")
+    eventually(lambda: bound(cluster, "r1", "r2"))
+
+    status, output, _ = haqn_manage("plan", "list")
+    assert status == 0
+    numbers = [line.split("\t")[0] for line in output.splitlines()]
+    assert numbers
+    for number in numbers:
+        assert haqn_manage("plan", "replay", number)[0] == 0
+
+    _, as_json, _ = haqn_manage("plan", "replay", numbers[0], "--json")
+    kept = cluster.directory / "plan.json"
+    kept.write_text(as_json)
+    assert haqn_manage("plan", "replay", str(kept))[0] == 0
+
+    document = json.loads(as_json)
+    document["actions"].pop()
+    kept.write_text(json.dumps(document))
+    status, _, error = haqn_manage("plan", "replay", str(kept))
+    assert status == 1
+    assert "not the one that was kept" in error
+
+
+def test_a_switchover_is_carried_out_and_stays(cluster, haqn_manage):
+    cluster.start_agents("net1", "net2")
+    cluster.start_monitor("mon1")
+    cluster.create_routers("r1")
+    eventually(lambda: bound(cluster, "r1") and cluster.status("r1") == "ACTIVE")
+    active, backup = cluster.members("r1")
+    ((pair_id,),) = cluster.rows(sa.select(tables.pairs.c.id))
+    assert haqn_manage("switchover", str(pair_id))[0] == 0
+    eventually(lambda: [(p.role, p.epoch, p.settled) for p in cluster.agents[backup].pairs()] == [("ACTIVE", 2, True)])
+    assert cluster.members("r1") == (backup, active)
+    assert haqn_manage("plan")[1] == "nothing to do\n"
+
+
+def test_errors_are_sentences(cluster, haqn_manage):
+    assert haqn_manage("db", "check")[0] == 0
+    assert haqn_manage("db", "upgrade")[0] == 0
+    for arguments, complaint in (
+        (("plan", "replay", "77"), "no plan 77"),
+        (("plan", "replay", "/nowhere"), "cannot read /nowhere"),
+        (("switchover", "77"), "no pair 77"),
+    ):
+        status, _, error = haqn_manage(*arguments)
+        assert status == 1
+        assert error.startswith("haqn-manage: ")
+        assert complaint in error
