@@ -1,0 +1,50 @@
+# make install | demo | test | lint | bench | sample
+# Everything works on a fresh Debian 12 with make, git and python3, as root.
+
+SHELL := /bin/sh
+# the first that is new enough; asked for only when the virtual environment is made
+NEW_ENOUGH = 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON = $(shell for name in python3 python3.11 python3.12 python3.13; do \
+	$$name -c $(NEW_ENOUGH) 2>/dev/null && echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install packages demo test lint bench sample clean
+.DEFAULT_GOAL := install
+
+install: packages $(STAMP)
+
+packages:
+	@.ci/install-packages
+
+$(STAMP): requirements.txt test-requirements.txt setup.cfg setup.py pyproject.toml | packages
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo "cannot find a Python of 3.11 or newer" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r test-requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# the story in two minutes, measured; fails unless every step held
+demo: install
+	$(BIN)/haqn-lab demo
+
+# everything; a test that is skipped is a failure (tests/conftest.py)
+test: lint
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	bench/run
+
+# after a change of haqn/conf.py
+sample: install
+	$(BIN)/oslo-config-generator --config-file etc/oslo-config-generator/haqn.conf
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .eggs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
