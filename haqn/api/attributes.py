@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from haqn.api.context import Context
@@ -53,12 +54,9 @@ class Attributes:
     resource: str
     members: tuple[Attribute, ...]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {attribute.name: attribute for attribute in self.members})
-
+    @cached_property
     def by_name(self) -> Mapping[str, Attribute]:
-        members: Mapping[str, Attribute] = self._by_name  # type: ignore[attr-defined] # set in __post_init__
-        return members
+        return {attribute.name: attribute for attribute in self.members}
 
     def parse_create(self, body: object, context: Context) -> dict[str, Any]:
         """Fields for the store of the object in a POST. Raises HTTPBadRequest, PolicyNotAuthorized."""
@@ -101,7 +99,7 @@ class Attributes:
     def _given(self, body: object) -> Mapping[str, object]:
         if not isinstance(body, dict):
             raise HTTPBadRequest(reason=f"Invalid input for {self.resource}. Reason: it is not a dictionary.")
-        unknown = sorted(body.keys() - self.by_name().keys())
+        unknown = sorted(body.keys() - self.by_name.keys())
         if unknown:
             raise HTTPBadRequest(reason=f"Unrecognized attribute(s) {', '.join(ascii(name) for name in unknown[:10])}")
         return body

@@ -87,7 +87,7 @@ def _page_url(url: str, parameters: Parameters, marker: str, *, reverse: bool) -
 
 
 def _filters(resource: Resource, parameters: Parameters, context: Context) -> dict[str, list[Any]]:
-    attributes = resource.attributes.by_name()
+    attributes = resource.attributes.by_name
     filters: dict[str, list[Any]] = {}
     unknown = []
     for name, texts in parameters.items():
@@ -115,7 +115,7 @@ def _sort(resource: Resource, parameters: Parameters) -> list[tuple[str, bool]]:
     names, directions = parameters.get("sort_key", ()), parameters.get("sort_dir", ())
     if len(names) != len(directions):
         raise HTTPBadRequest(reason="The number of sort_keys and sort_dirs must be same")
-    attributes = resource.attributes.by_name()
+    attributes = resource.attributes.by_name
     order = []
     for name, direction in zip(names, directions, strict=True):
         attribute = attributes.get(name)

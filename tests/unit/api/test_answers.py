@@ -141,3 +141,10 @@ def test_the_log_tells_request_ids(api, caplog):
     result = api.client.simulate_get("/v2.0/networks/a%0Ab")
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == f"{result.headers['x-openstack-request-id']} GET '/v2.0/networks/a\\nb': 404"
+
+
+def test_a_delete_answers_nothing_at_all(api):
+    network = api.post("networks")
+    result = api.client.simulate_delete(f"/v2.0/networks/{network['id']}.json")
+    assert (result.status_code, result.content) == (204, b"")
+    assert "content-type" not in result.headers
