@@ -13,7 +13,7 @@ from haqn import conf as haqn_conf
 from haqn.coordination.client import Etcd
 from haqn.db import schema
 from haqn.db.session import Database
-from haqn.exceptions import SchemaOutdated
+from haqn.exceptions import HaqnError
 from haqn.monitor.service import MonitorService
 from haqn.monitor.term import Settings
 from haqn.scheduler.view import Policy
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         schema.check(conf.database.connection)
-    except SchemaOutdated as error:
+    except HaqnError as error:
         LOG.error("%s", error)
         return 1
     service = MonitorService(

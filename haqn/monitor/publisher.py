@@ -56,6 +56,15 @@ class _Step:
     manifest: Manifest | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Between what a host should have and what etcd has for it."""
+
+    changed: Mapping[Key, Projected]
+    obsolete: Sequence[Key]
+    manifest_is_true: bool
+
+
 @dataclass(slots=True)
 class _Host:
     """What etcd has for one host."""
@@ -118,10 +127,13 @@ class Publisher:
         """Write what differs; returns the number of transactions. Raises NotLeader, Unavailable."""
         if self._in_doubt:
             self._list()
+        differences = {name: self._compare(name, projection[name]) for name in sorted(projection)}
+        # who has something to build comes first, who only has to clean up (a dead member, say) last
+        order = sorted(differences, key=lambda name: (not differences[name].changed, name))
         count = 0
         try:
-            for name in sorted(projection):
-                count += self._publish_host(name, projection[name])
+            for name in order:
+                count += self._publish_host(name, projection[name], differences[name])
             for name in sorted(self._hosts.keys() - projection.keys()):
                 count += self._remove_host(name)
         except CoordinationError:
@@ -170,7 +182,7 @@ class Publisher:
 
     # -- what changes --------------------------------------------------------------------
 
-    def _publish_host(self, name: str, wanted: Mapping[Key, Projected]) -> int:
+    def _compare(self, name: str, wanted: Mapping[Key, Projected]) -> _Difference:
         host = self._hosts.setdefault(name, _Host())
         changed = {
             key: projected
@@ -179,21 +191,24 @@ class Publisher:
         }
         obsolete = sorted(host.documents.keys() - wanted.keys() - {_MANIFEST})
         manifest_is_true = host.manifest is not None and host.manifest.complete and host.manifest.count == len(wanted)
+        return _Difference(changed, obsolete, manifest_is_true)
+
+    def _publish_host(self, name: str, wanted: Mapping[Key, Projected], difference: _Difference) -> int:
+        host = self._hosts[name]
         count = 0
-        if changed or obsolete or not manifest_is_true:
-            for step in self._steps(name, host, changed, obsolete, len(wanted)):
+        if difference.changed or difference.obsolete or not difference.manifest_is_true:
+            for step in self._steps(name, host, difference, len(wanted)):
                 self._write(name, host, step, wanted)
                 count += 1
         self._note_vacancies(name, host, wanted)
         return count
 
-    def _steps(
-        self, name: str, host: _Host, changed: Mapping[Key, Projected], obsolete: Sequence[Key], wanted: int
-    ) -> Iterator[_Step]:
+    def _steps(self, name: str, host: _Host, difference: _Difference, wanted: int) -> Iterator[_Step]:
+        obsolete = difference.obsolete
         generation = first = self._next_generation(host)
         documents = {
             _join(name, key): encode(replace(projected.document, generation=first))
-            for key, projected in changed.items()
+            for key, projected in difference.changed.items()
         }
         put_batches = [
             [operation for operation in batch if isinstance(operation, Put)]

@@ -32,6 +32,8 @@ _READ_AGAIN = 300.0
 _OUTBOX_WINDOW = 1000
 #: tries of a plan whose facts were overtaken, in one cycle
 _PLAN_TRIES = 3
+#: things of one kind that are named in a cycle's sentence
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,12 @@ class Term:
                 "epoch %d: %s (%.3f s)", self._writer.epoch, "; ".join(self._done), self._clock.monotonic() - began
             )
 
+    def _note(self, what: str, items: list[str]) -> None:
+        """For the cycle's sentence: `what: this; that`; a few, for there may be thousands."""
+        if items:
+            more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+            self._done.append(f"{what}: {', '.join(items[:_NAMED])}{more}")
+
     # -- facts ---------------------------------------------------------------------------
 
     def _read_outbox(self) -> None:
@@ -135,12 +143,9 @@ class Term:
             self._writer.note_agents(began, ended)
             self._placed = None
             facts = self._facts()
-            self._done += [f"{beat.agent_type} on {beat.host} is alive" for beat in began]
-            self._done += [
-                f"{facts.placed.agents[agent_id].agent_type} on {facts.placed.agents[agent_id].host} is dead"
-                for agent_id in ended
-                if agent_id in facts.placed.agents
-            ]
+            agents = facts.placed.agents
+            self._note("alive", [f"{beat.agent_type} on {beat.host}" for beat in began])
+            self._note("dead", [f"{agents[a].agent_type} on {agents[a].host}" for a in ended if a in agents])
         self._leases = {agent_id: beat.lease for agent_id, beat in reported.beats.items()}
         return facts
 
@@ -182,10 +187,7 @@ class Term:
     def _tell_holds(self, made: Plan) -> None:
         """Say what is held when that changes; a few, for there may be thousands."""
         holds = frozenset(f"{hold.subject}: {hold.reason}" for hold in made.holds)
-        new = sorted(holds - self._holds)
-        if new:
-            more = f" (and {len(new) - 3} more)" if len(new) > 3 else ""
-            self._done.append(f"held: {'; '.join(new[:3])}{more}")
+        self._note("held", sorted(holds - self._holds))
         self._holds = holds
 
     # -- project -------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class Cluster:
         return next(p for p in self.view.pairs if p.id == pair_id)
 
     def _check_survivors(self, made: Plan):
-        """A router with a standby never loses its last living member, and the one that forwards goes on as the active."""
+        """A router with a standby never loses its last living member, and nothing dead is chosen."""
         ha = {r.id for r in self.view.routers if r.ha}
         alive = {a.id for a in self.view.agents if a.alive}
         before = {b.router_id: b for b in self.view.bindings}

@@ -1,6 +1,7 @@
 """What holds for every plan, whatever happens to the cluster."""
 
 import random
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -117,6 +118,18 @@ def test_loads_are_even_and_stay_even_after_any_single_failure():
         assert dead.id not in loads
         assert sum(loads.values()) == 1000
         assert all(abs(load - 1000 / 9) <= 0.2 * 1000 / 9 for load in loads.values()), loads
+
+
+def test_ten_thousand_routers_are_planned_within_seconds_of_cpu():
+    cluster = Cluster([agent(f"net{i:03}", zone="abc"[i % 3]) for i in range(200)])
+    routers = tuple(RouterRequest(id=f"r{number:05}") for number in range(10_000))
+    cluster.view = replace(cluster.view, routers=routers)
+    began = time.process_time()
+    made = plan(cluster.view, Policy())
+    after = apply(cluster.view, made)
+    assert plan(after, Policy()).actions == ()
+    assert time.process_time() - began < 5
+    assert len(after.bindings) == 10_000
 
 
 def cluster_after(cluster: Cluster, made) -> Cluster:
