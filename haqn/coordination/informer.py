@@ -3,7 +3,8 @@
 Guarantees: G9 after `synced` the cache was true at one revision, and every later change is
 applied in the order of revisions; each key's final state always arrives. G10 no event is lost
 or repeated over a failover; after a compaction, a restored backup or a resync the difference is
-delivered, so intermediate values may be missing. G11 a silent member is left after
+delivered, so intermediate values may be missing. Data that was wiped is noticed within seconds of
+the new connection, also where no revision goes back. G11 a silent member is left after
 `ping_after + silence` seconds. It never gives up, and there is no error callback to forget.
 """
 
@@ -27,6 +28,9 @@ LOG = logging.getLogger(__name__)
 
 #: A member may lag behind for an answer or two; more means that history itself went back.
 _ANSWERS_BEHIND = 3
+#: How long after a stream was replaced the prefix is listed, in seconds: the changes since come through
+#: the stream first; the list then shows whether they were of the history that we know.
+_LIST_AFTER_BREAK = 2.0
 #: A member out of reach is asked again soon; one that refuses us (password, role) not so.
 _LONGEST_PAUSE = 1.0
 _LONGEST_PAUSE_WHEN_REFUSED = 5.0
@@ -69,6 +73,7 @@ class Informer:
         self._list_again_at = 0.0
         self._failures = 0
         self._answers_behind = 0
+        self._broken = False
         self._heard_at = etcd.clock.monotonic()
         self._cluster_id: int | None = None
         self._watch: Watch | None = None
@@ -131,6 +136,7 @@ class Informer:
         with self._lock:
             events = self._state.listed(items, revision)
         self._needs_list = False
+        self._broken = False
         self._answers_behind = 0
         self._heard_at = self.etcd.clock.monotonic()
         self._list_again_at = self._heard_at + jittered(self._resync)
@@ -160,6 +166,7 @@ class Informer:
         except WatchBroken as error:
             if self._worker.stopping.is_set():
                 return
+            self._broken = True
             self.etcd.connections.drop(watch.endpoint, rotate=error.remedy is not Remedy.NEW_TOKEN)
             refused = error.remedy is Remedy.NONE
             self._pause(f"{watch.endpoint}: {error}", _LONGEST_PAUSE_WHEN_REFUSED if refused else _LONGEST_PAUSE)
@@ -170,6 +177,9 @@ class Informer:
         """False: what we know is not of the history that this member tells."""
         self._heard_at = self.etcd.clock.monotonic()
         self._failures = 0
+        if self._broken:
+            self._broken = False
+            self._list_again_at = min(self._list_again_at, self._heard_at + jittered(_LIST_AFTER_BREAK))
         known = self._state.revision or 0
         self._answers_behind = self._answers_behind + 1 if answer.revision < known else 0
         same_cluster = self._cluster_id in (None, answer.cluster_id)

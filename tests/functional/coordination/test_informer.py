@@ -199,3 +199,23 @@ def test_all_data_wiped(cluster, etcd):
         etcd.put("/i/new", b"")
         eventually(lambda: list(informer.cache()) == ["/i/new"])
     assert events.deleted == ["/i/old"]
+
+
+def test_all_data_wiped_and_as_much_written_while_paused(cluster):
+    """The new history is longer than what is known of the old one, so no revision goes back."""
+    with cluster.client() as etcd:
+        etcd.put("/i/old", b"")
+        with Program("watch", *cluster.endpoints, PREFIX) as watcher:
+            eventually(lambda: watcher.of("synced"))
+            _, known = etcd.list(PREFIX)
+            watcher.pause()
+            cluster.kill()
+            for member in cluster.members:
+                member.wipe()
+            cluster.start()
+            etcd.put("/i/new", b"")
+            while etcd.put("/elsewhere", b"") <= known:
+                pass
+            watcher.resume()
+            eventually(lambda: [told["key"] for told in watcher.of("deleted")] == ["/i/old"])
+            assert [told["key"] for told in watcher.of("changed")] == ["/i/old", "/i/new"]
