@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from haqn.coordination.client import Etcd
 from haqn.exceptions import CoordinationError
@@ -24,11 +25,11 @@ _START_DEADLINE = 30.0
 class Member:
     """One etcd process."""
 
-    def __init__(self, name: str, directory: pathlib.Path, peer_port: int, client_port: int) -> None:
+    def __init__(self, name: str, directory: pathlib.Path, peer_port: int, client_port: int, scheme: str) -> None:
         self.name = name
         self.directory = directory
         self.peer_url = f"http://127.0.0.1:{peer_port}"
-        self.client_url = f"http://127.0.0.1:{client_port}"
+        self.client_url = f"{scheme}://127.0.0.1:{client_port}"
         self.endpoint = f"127.0.0.1:{client_port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,13 +79,23 @@ class Member:
 class EtcdCluster:
     """Members in the order of their names; use it as a context manager."""
 
-    def __init__(self, directory: pathlib.Path, *, size: int = 3, extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        *,
+        size: int = 3,
+        extra: Sequence[str] = (),
+        scheme: str = "http",
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        """`extra` are more options of etcd; `credentials` are what a client of it needs, as `Etcd` names them."""
         ports = free_ports(2 * size)
         self.members = [
-            Member(f"m{number}", directory / f"m{number}", ports[2 * number], ports[2 * number + 1])
+            Member(f"m{number}", directory / f"m{number}", ports[2 * number], ports[2 * number + 1], scheme)
             for number in range(size)
         ]
         self._extra = extra
+        self.credentials = dict(credentials or {})
 
     @property
     def endpoints(self) -> list[str]:
@@ -123,7 +134,9 @@ class EtcdCluster:
         """Until every member answers linearizable reads."""
         end = time.monotonic() + _START_DEADLINE
         for member in self.members:
-            with contextlib.closing(Etcd([member.endpoint], call_timeout=1.0, deadline=1.0)) as etcd:
+            with contextlib.closing(
+                Etcd([member.endpoint], call_timeout=1.0, deadline=1.0, **self.credentials)
+            ) as etcd:
                 while True:
                     try:
                         etcd.get("health")
@@ -164,9 +177,9 @@ class EtcdCluster:
         return done.stdout
 
     @contextlib.contextmanager
-    def client(self, first: Member | None = None, **options: float) -> Iterator[Etcd]:
+    def client(self, first: Member | None = None, **options: Any) -> Iterator[Etcd]:
         """A client of all members that begins with `first`, or with any."""
-        etcd = Etcd(self.endpoints, **options)
+        etcd = Etcd(self.endpoints, **self.credentials, **options)
         if first is not None:
             begin_with(etcd, first.endpoint)
         try:
