@@ -1,8 +1,8 @@
 """The reference: one keepalived per router with the configuration that Neutron renders, in the same kind of lab.
 
-Source of the settings: neutron/agent/linux/keepalived.py and l3_ha options' defaults: VRRPv2, 2 s adverts, priority 50 on
-both, nopreempt, garp_master_delay 60, addresses as virtual_ipaddress_excluded. Not here: the agent, its state-change
-monitor and RabbitMQ, which do not make a failover faster.
+Source of the settings: neutron/agent/linux/keepalived.py and l3_ha options' defaults: VRRPv2, 2 s adverts, priority 50
+on both, nopreempt, garp_master_delay 60, addresses as virtual_ipaddress_excluded. Not here: the agent, its
+state-change monitor and RabbitMQ, which do not make a failover faster.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def _build(host: Host, member: int, routers: int) -> None:
         host.run(["ip", "netns", "add", namespace])
         host.ip(
             f"link add name tha{number} type veth peer name ha-{number} netns {namespace}",
-            f"link add name tqg{number} type veth peer name qg-{number} address fa:16:3e:0:1:{number:x} netns {namespace}",
+            f"link add name tqg{number} type veth"
+            f" peer name qg-{number} address fa:16:3e:0:1:{number:x} netns {namespace}",
             f"link set tha{number} master br-ha up",
             f"link set tqg{number} master br-ex up",
         )

@@ -1,0 +1,32 @@
+"""`python -m bench [--quick]`: measures and prints one table; exit status 1 when a goal was missed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from bench import failover, neutron_reference
+from bench.measure import table
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="50 routers at the most")
+    given = parser.parse_args()
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {what}", flush=True)
+
+    rows = failover.measure(say, (1, 10, 50) if given.quick else (1, 50, 400))
+    for count in (1, 20):
+        say(f"reference: one keepalived a router, Neutron's settings, {count} routers")
+        rows.append(neutron_reference.measure(count))
+    print(table(rows))
+    return 0 if all(row.held for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
