@@ -1,6 +1,6 @@
 """What agents say in etcd: heartbeats and reports, decoded as they change.
 
-`Observed` is the state that an informer's events build, without I/O of its own; a document that cannot be read
+`Observed` is the state that an informer's events build, without I/O of its own; a report that cannot be read
 counts as absent. Knows nothing of SQL, pairs or leadership.
 """
 
@@ -75,9 +75,10 @@ class Observed:
         """An event of the prefix keys.AGENTS."""
         with self._lock:
             if isinstance(event, Changed):
-                self._forget_beat(event.item.key)
                 heartbeat = _read(event.item, Heartbeat)
+                # one that cannot be read says that the agent lives, and nothing else: the one before stays
                 if heartbeat is not None:
+                    self._forget_beat(event.item.key)
                     known_as = agent_id(heartbeat.agent_type, heartbeat.host)
                     self._beat_ids[event.item.key] = known_as
                     self._beats[known_as] = Beat(heartbeat, event.item.lease)

@@ -10,8 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from haqn.coordination import keys
+from haqn.coordination.operations import CreateRevisionIs, Delete
 from haqn.db import tables
+from haqn.db.bindings import LeaderWriter
 from haqn.documents import RouterDocument, decode
+from haqn.exceptions import StaleLeader
 from haqn.model import AgentType
 from tests.eventually import eventually
 from tests.functional.monitor.cluster import TTL, Cluster
@@ -105,6 +108,7 @@ def test_another_leads_when_the_leader_ends(cluster, how):
 def test_a_paused_leader_changes_nothing_when_it_wakes_up(cluster):
     cluster.start_monitor("mon1")
     first = cluster.wait_for_leader()
+    first_token = cluster.etcd.get(keys.LEADER).create_revision
     cluster.start_monitor("mon2")
     cluster.start_agents("net1", "net2")
     eventually(lambda: len(cluster.rows(sa.select(tables.agents))) == 2)
@@ -124,6 +128,13 @@ def test_a_paused_leader_changes_nothing_when_it_wakes_up(cluster):
     assert cluster.rows(sa.select(tables.leadership.c.epoch)) == [(second.epoch,)]
     assert second.epoch == first.epoch + 1
     assert "the session is lost" in paused.log.read_text()
+    # and what it might have sent in the moment before it noticed is refused
+    with pytest.raises(StaleLeader):
+        LeaderWriter(cluster.database, first.epoch).set_active(["r1"], [])
+    late = cluster.etcd.transact(
+        [Delete(keys.manifest("net1"))], conditions=[CreateRevisionIs(keys.LEADER, first_token)]
+    )
+    assert not late.succeeded
 
 
 def test_everything_is_projected_again_after_etcd_was_wiped(cluster):

@@ -31,8 +31,7 @@ def test_a_heartbeat_comes_changes_and_goes():
     assert found[0] == agent_id(AgentType.L3, "net1")
     assert found[1].lease == 7
     observed.on_agents(Changed(item(key, b"nonsense", 2, lease=7), first))
-    assert observed.look().beats == {}
-    observed.on_agents(Changed(first, None))
+    assert len(observed.look().beats) == 1, "whatever it says, its lease exists"
     observed.on_agents(Deleted(first))
     assert observed.look().beats == {}
 
@@ -47,6 +46,9 @@ def test_the_age_of_a_report_is_that_of_what_it_says():
     assert observed.look().pairs["net1", 65536].since == 50.0
     observed.on_reports(Changed(item(key, encode(report(65536, "MASTER")), 3), None))
     assert observed.look().pairs["net1", 65536].since == 60.0
+    observed.on_reports(Changed(item(key, b"nonsense", 4), None))
+    assert observed.look().pairs == {}
+    observed.on_reports(Changed(item(key, encode(report(65536, "MASTER")), 5), None))
     observed.on_reports(Deleted(item(key, b"")))
     assert observed.look().pairs == {}
 
