@@ -179,15 +179,13 @@ class _Planner:
         pins = self.pins.get(router.id, ())
         missing_pins = [p for p in pins if p not in pair.members and board.may_host(p, router)]
         why_active = self._why_replace(router, active, pins, missing_pins if backup in pins else [])
-        why_backup = self._why_replace(router, backup, pins, missing_pins)
-        if board.fits(active, router) and not (why_active and not why_backup and backup in pins):
-            why_backup = why_backup or self._why_leaving(backup, pins)
-            if why_backup:
-                self._replace_standby(router, pair, why_backup)
-        elif why_active and why_backup:
+        why_backup = self._why_replace(router, backup, pins, missing_pins) or self._why_leaving(backup, pins)
+        if why_active and backup not in pins and not board.fits(backup, router):
             self._place(router, f"{why_active}; {why_backup}")
-        elif board.alive(backup):
+        elif why_active:
             self._replace_active(router, pair, why_active)
+        elif why_backup:
+            self._replace_standby(router, pair, why_backup)
 
     def _why_replace(
         self, router: RouterRequest, member: str, pins: Collection[str], missing_pins: Collection[str]
@@ -227,7 +225,7 @@ class _Planner:
         active, backup = pair.members
         report = self.reports.get((pair.id, backup))
         standby = self._standby(router, backup, (active,))
-        if report is None or report.state is VrrpState.FAULT:
+        if report is None or report.state is VrrpState.FAULT or not board.alive(backup):
             self._hold(router.id, f"{why}, but {board.host(backup)} is not ready on pair {pair.id}")
         elif standby is None:
             self._hold(router.id, f"{why}, and no third agent can stand by: {board.why_none(router, pair.members)}")
