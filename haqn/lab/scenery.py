@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from haqn.documents import PairReport, decode
 from haqn.exceptions import HostError
 from haqn.lab import etcdctl
 from haqn.lab.client import Client, Resource
 from haqn.lab.cluster import Lab
 from haqn.lab.probe import Probe, ProbeResult
 from haqn.lab.spec import EXTERNAL_HOST, PHYSICAL_NETWORK
+from haqn.model import VrrpState
 
 _POLL = 0.1
 #: how long a burst of pings takes, in seconds
@@ -83,12 +85,22 @@ class Scenery:
 
     def is_redundant(self, router_id: str, *, without: str = "") -> bool:
         """An active and a standby agent, both of which have built everything, and neither on host `without`."""
-        states = self.states(router_id)
-        return (
-            without not in states
-            and sorted(states.values()) == ["active", "standby"]
-            and not etcdctl.unsettled(self.lab, states)
-        )
+        return self.are_redundant([router_id], without=without)
+
+    def are_redundant(self, router_ids: Iterable[str], *, without: str = "") -> bool:
+        """The same of several routers."""
+        hosts: set[str] = set()
+        for router_id in router_ids:
+            states = self.states(router_id)
+            if without in states or sorted(states.values()) != ["active", "standby"]:
+                return False
+            hosts.update(states)
+        return not etcdctl.unsettled(self.lab, sorted(hosts))
+
+    def masters_on(self, host: str) -> list[int]:
+        """Pairs of which the host's keepalived says that it is MASTER."""
+        reports = [decode(entry.value, PairReport) for entry in etcdctl.get(self.lab, etcdctl.pairs_observed(host))]
+        return [report.pair_id for report in reports if report.state is VrrpState.MASTER]
 
     def until_answered(
         self,
