@@ -10,6 +10,7 @@ Units: durations in milliseconds where the name ends in `_ms`; times are ISO 860
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -212,3 +213,14 @@ class PortDocument:
     admin_state_up: bool = True
     generation: int = 0
     version: int = 1
+
+
+DesiredDocument = PairDocument | NetworkDocument | RouterDocument | PortDocument
+
+#: what is under `/desired/<host>/<kind>/`; the manifest is not in it
+DESIRED_KINDS: Mapping[str, type[DesiredDocument]] = {
+    "pairs": PairDocument,
+    "networks": NetworkDocument,
+    "routers": RouterDocument,
+    "ports": PortDocument,
+}

@@ -10,24 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from haqn.coordination import keys
-from haqn.documents import Manifest, NetworkDocument, PairDocument, PortDocument, RouterDocument, decode
+from haqn.documents import DESIRED_KINDS, DesiredDocument, Manifest, NetworkDocument, PairDocument, decode
 from haqn.exceptions import InvalidDocument
-
-Document = PairDocument | NetworkDocument | RouterDocument | PortDocument
-
-KINDS: dict[str, type[Document]] = {
-    "pairs": PairDocument,
-    "networks": NetworkDocument,
-    "routers": RouterDocument,
-    "ports": PortDocument,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
     """What this host should be: documents by (kind, id)."""
 
-    documents: Mapping[tuple[str, str], Document] = field(default_factory=dict)
+    documents: Mapping[tuple[str, str], DesiredDocument] = field(default_factory=dict)
     #: (kind, id) -> why the document cannot be read; its last readable version, if any, stays in `documents`
     invalid: Mapping[tuple[str, str], str] = field(default_factory=dict)
     #: of the last complete listing
@@ -35,7 +26,7 @@ class Desired:
     #: missing documents are kept, because the listing is not complete
     holding: bool = True
 
-    def of(self, kind: str) -> dict[str, Document]:
+    def of(self, kind: str) -> dict[str, DesiredDocument]:
         """The documents of one kind by id."""
         return {object_id: document for (k, object_id), document in self.documents.items() if k == kind}
 
@@ -50,7 +41,7 @@ class Desired:
 def interpret(listing: Mapping[str, bytes], before: Desired) -> Desired:
     """The desired state after a listing of the agent's prefix (key -> value), given the one before."""
     manifest: Manifest | None = None
-    documents: dict[tuple[str, str], Document] = {}
+    documents: dict[tuple[str, str], DesiredDocument] = {}
     invalid: dict[tuple[str, str], str] = {}
     count = 0
     for key, value in listing.items():
@@ -59,10 +50,10 @@ def interpret(listing: Mapping[str, bytes], before: Desired) -> Desired:
             if kind == "manifest":
                 manifest = decode(value, Manifest)
                 continue
-            if kind not in KINDS:
+            if kind not in DESIRED_KINDS:
                 continue  # of a newer version
             count += 1
-            documents[kind, object_id] = decode(value, KINDS[kind])
+            documents[kind, object_id] = decode(value, DESIRED_KINDS[kind])
         except InvalidDocument as error:
             invalid[kind, object_id] = str(error)
             if (kind, object_id) in before.documents:

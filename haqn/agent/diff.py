@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from haqn.agent.desired import Desired, Document
-from haqn.documents import NetworkDocument, RouterDocument, RouterPort, ports_of
+from haqn.agent.desired import Desired
+from haqn.documents import DesiredDocument, NetworkDocument, RouterDocument, RouterPort, ports_of
 from haqn.model import CLOSED_GROUP, FIRST_PAIR_ID, UNGATED_GROUP, NetworkType
 
 NAMESPACE_PREFIX = "qrouter-"
@@ -92,7 +92,7 @@ class Todo:
     remove: frozenset[Key]
 
 
-def todo(desired: Desired, applied: Mapping[Key, Document | None]) -> Todo:
+def todo(desired: Desired, applied: Mapping[Key, DesiredDocument | None]) -> Todo:
     """Compare with what was applied; a value of None there is something found on the host and not yet looked at."""
     change = {key for key, document in desired.documents.items() if applied.get(key) != document}
     remove = set() if desired.holding else set(applied) - set(desired.documents) - set(desired.invalid)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from haqn.agent import desired as desired_module
 from haqn.agent import diff
-from haqn.agent.desired import Desired, Document
+from haqn.agent.desired import Desired
 from haqn.agent.diff import Key
 from haqn.agent.networks import Networks
 from haqn.agent.pairs import Pairs
@@ -23,7 +23,16 @@ from haqn.agent.ports import Ports
 from haqn.agent.routers import Built, MustWait, Routers
 from haqn.agent.work import Work
 from haqn.clock import Clock
-from haqn.documents import NetworkDocument, PairReport, PortDocument, RouterDocument, SyncReport, ports_of
+from haqn.documents import (
+    DESIRED_KINDS,
+    DesiredDocument,
+    NetworkDocument,
+    PairReport,
+    PortDocument,
+    RouterDocument,
+    SyncReport,
+    ports_of,
+)
 from haqn.exceptions import HaqnError
 from haqn.failover import announce
 from haqn.model import FIRST_PAIR_ID
@@ -54,7 +63,7 @@ class Outcome:
 
 
 def _by_kind(keys: frozenset[Key]) -> dict[str, list[Key]]:
-    found: dict[str, list[Key]] = {kind: [] for kind in desired_module.KINDS}
+    found: dict[str, list[Key]] = {kind: [] for kind in DESIRED_KINDS}
     for key in sorted(keys):
         found[key[0]].append(key)
     return found
@@ -190,7 +199,7 @@ class AgentService:
 
     # -- carrying out -------------------------------------------------------------------------
 
-    def _do(self, key: Key, apply: Callable[..., object], kind: type[Document]) -> bool:
+    def _do(self, key: Key, apply: Callable[..., object], kind: type[DesiredDocument]) -> bool:
         """Carry out one document in this thread. True: done."""
         document = self._desired.documents[key]
         if not isinstance(document, kind) or not self._work.may_start(key, self._clock.monotonic()):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from haqn.agent.desired import Document
 from haqn.agent.diff import Key
+from haqn.documents import DesiredDocument
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
@@ -19,7 +19,7 @@ class Work:
     """The state of all objects of this host."""
 
     #: what was carried out last; None: found on the host, not looked at yet
-    applied: dict[Key, Document | None] = field(default_factory=dict)
+    applied: dict[Key, DesiredDocument | None] = field(default_factory=dict)
     errors: dict[Key, str] = field(default_factory=dict)
     #: done but for something that must happen first
     waiting: set[Key] = field(default_factory=set)
@@ -27,7 +27,7 @@ class Work:
     _retry_at: dict[Key, float] = field(default_factory=dict)
     _pause: dict[Key, float] = field(default_factory=dict)
 
-    def done(self, key: Key, document: Document) -> None:
+    def done(self, key: Key, document: DesiredDocument) -> None:
         self._clear(key)
         self.applied[key] = document
 

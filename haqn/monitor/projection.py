@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from haqn.db.snapshot import AgentFact, Facts, NetworkFact, PortFact, RouterFact, router_ports
 from haqn.documents import (
+    DesiredDocument,
     NetworkDocument,
     PairDocument,
     PortDocument,
@@ -24,21 +25,11 @@ from haqn.documents import (
 from haqn.model import AgentType, NetworkType, Pair
 from haqn.monitor.assemble import members_of
 
-Document = PairDocument | NetworkDocument | RouterDocument | PortDocument
-
-#: every kind of document under keys.DESIRED but the manifest
-KINDS: Mapping[str, type[Document]] = {
-    "pairs": PairDocument,
-    "networks": NetworkDocument,
-    "routers": RouterDocument,
-    "ports": PortDocument,
-}
-
 
 class Projected(NamedTuple):
     """A document without its generation, and the same as JSON: what is compared."""
 
-    document: Document
+    document: DesiredDocument
     content: bytes
 
 
@@ -113,7 +104,7 @@ class Projector:
         return made[2]
 
 
-def _projected(document: Document) -> Projected:
+def _projected(document: DesiredDocument) -> Projected:
     return Projected(document, encode(document))
 
 

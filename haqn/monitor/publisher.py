@@ -23,9 +23,9 @@ from haqn.coordination.operations import (
     batches,
 )
 from haqn.coordination.state import Changed, Deleted, Event
-from haqn.documents import Manifest, PairDocument, RouterDocument, decode, encode
+from haqn.documents import DESIRED_KINDS, Manifest, PairDocument, RouterDocument, decode, encode
 from haqn.exceptions import CoordinationError, InvalidDocument
-from haqn.monitor.projection import KINDS, Projected, Projection
+from haqn.monitor.projection import Projected, Projection
 
 #: a term's first generation is its epoch times this
 _GENERATIONS_PER_TERM = 1_000_000
@@ -285,8 +285,8 @@ def _read(key: Key, item: KeyValue) -> _Written:
     try:
         if key == _MANIFEST:
             return _Written(item.value, decode(item.value, Manifest).generation, item.mod_revision)
-        if kind in KINDS:
-            document = decode(item.value, KINDS[kind])
+        if kind in DESIRED_KINDS:
+            document = decode(item.value, DESIRED_KINDS[kind])
             content = encode(replace(document, generation=0))
             return _Written(content, document.generation, item.mod_revision)
     except InvalidDocument:
