@@ -26,8 +26,6 @@ from haqn.exceptions import CoordinationError, Unavailable
 
 LOG = logging.getLogger(__name__)
 
-#: A member may lag behind for an answer or two; more means that history itself went back.
-_ANSWERS_BEHIND = 3
 #: How long after a stream was replaced the prefix is listed, in seconds: the changes since come through
 #: the stream first; the list then shows whether they were of the history that we know.
 _LIST_AFTER_BREAK = 2.0
@@ -72,7 +70,6 @@ class Informer:
         self._needs_list = True
         self._list_again_at = 0.0
         self._failures = 0
-        self._answers_behind = 0
         self._broken = False
         self._heard_at = etcd.clock.monotonic()
         self._cluster_id: int | None = None
@@ -137,7 +134,6 @@ class Informer:
             events = self._state.listed(items, revision)
         self._needs_list = False
         self._broken = False
-        self._answers_behind = 0
         self._heard_at = self.etcd.clock.monotonic()
         self._list_again_at = self._heard_at + jittered(self._resync)
         self.synced.set()
@@ -174,17 +170,15 @@ class Informer:
             self._watch = None
 
     def _apply(self, answer: Answer) -> bool:
-        """False: what we know is not of the history that this member tells."""
+        """False: what we know is of another cluster."""
         self._heard_at = self.etcd.clock.monotonic()
         self._failures = 0
         if self._broken:
             self._broken = False
             self._list_again_at = min(self._list_again_at, self._heard_at + jittered(_LIST_AFTER_BREAK))
-        known = self._state.revision or 0
-        self._answers_behind = self._answers_behind + 1 if answer.revision < known else 0
         same_cluster = self._cluster_id in (None, answer.cluster_id)
         self._cluster_id = answer.cluster_id
-        if not same_cluster or self._answers_behind >= _ANSWERS_BEHIND:
+        if not same_cluster:
             return False
         with self._lock:
             events = self._state.watched(answer.changes)

@@ -42,7 +42,6 @@ class Answer:
     """Something that the member said: changes in order of revision, or just that it lives (no changes)."""
 
     cluster_id: int
-    revision: int
     changes: tuple[Change, ...]
 
 
@@ -113,7 +112,7 @@ class Watch:
         elif message.created:
             self._requests.put(rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=message.watch_id)))
         changes = tuple(Change(messages.key_value(event.kv), deleted=bool(event.type)) for event in message.events)
-        return Answer(message.header.cluster_id, message.header.revision, changes)
+        return Answer(message.header.cluster_id, changes)
 
     def _look_for_life(self) -> None:
         now = self._clock.monotonic()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 
+from haqn.clock import SystemClock
 from haqn.coordination.client import Etcd
 from haqn.coordination.state import Changed, Deleted
 from haqn.exceptions import OutcomeUnknown
@@ -43,6 +44,19 @@ class Calls:
     @property
     def names(self):
         return [name for name, *_ in self.all]
+
+
+class JumpingClock(SystemClock):
+    """A clock that `jump` moves on at once, as it looks to a process that was paused meanwhile."""
+
+    def __init__(self):
+        self._jumped = 0.0
+
+    def jump(self, seconds):
+        self._jumped += seconds
+
+    def monotonic(self):
+        return super().monotonic() + self._jumped
 
 
 class Late(Etcd):

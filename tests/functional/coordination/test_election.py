@@ -10,7 +10,7 @@ from haqn.coordination.election import Election
 from haqn.coordination.session import Session
 from haqn.exceptions import NotLeader, OutcomeUnknown
 from tests.eventually import eventually
-from tests.functional.coordination.recorder import Calls, Late, Program
+from tests.functional.coordination.recorder import Calls, JumpingClock, Late, Program
 
 pytestmark = pytest.mark.functional
 
@@ -196,9 +196,24 @@ def test_without_etcd_nobody_leads(cluster, etcd):
             ada.election.write([Put("/w", b"")])
         eventually(lambda: ada.calls.names == ["elected", "demoted"])
         cluster.start()
-        eventually(lambda: ada.election.is_leader)
+        eventually(lambda: len(ada.tokens) == 2)
         # The lease has survived in etcd, the term has not.
         assert ada.tokens[1] > ada.tokens[0]
+
+
+def test_term_ends_with_its_session_although_the_lease_comes_back(cluster):
+    clock = JumpingClock()
+    with cluster.client(clock=clock) as etcd, Candidate(etcd, "ada", ttl=5) as ada:
+        eventually(lambda: ada.tokens)
+        lease = ada.session.lease
+        clock.jump(5)
+        assert not ada.election.is_leader
+        ada.session.register("/s/a", b"")  # the session looks at once, before the election does
+        eventually(lambda: ada.session.valid)
+        assert ada.election.token != ada.tokens[0]
+        eventually(lambda: len(ada.tokens) == 2)
+        assert ada.tokens[1] > ada.tokens[0]
+        assert ada.session.lease == lease
 
 
 class Deaf(Etcd):

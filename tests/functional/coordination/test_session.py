@@ -6,7 +6,7 @@ import pytest
 from haqn.coordination.session import Session
 from haqn.exceptions import Unavailable
 from tests.eventually import eventually
-from tests.functional.coordination.recorder import Calls, Late
+from tests.functional.coordination.recorder import Calls, JumpingClock, Late
 
 pytestmark = pytest.mark.functional
 
@@ -160,3 +160,13 @@ def test_late_put_of_a_key_that_was_withdrawn_is_found_and_deleted(cluster):
             late.carry_out()
         eventually(lambda: late.get("/s/a") is None)
     late.close()
+
+
+def test_not_valid_at_the_first_look_after_a_pause(cluster):
+    clock = JumpingClock()
+    with cluster.client(clock=clock) as etcd, running(etcd, 5) as (session, calls):
+        clock.jump(5)
+        assert not session.valid
+        assert session.remaining() == 0
+        eventually(lambda: calls.names == ["restored", "lost", "restored"])
+        assert session.valid
