@@ -271,8 +271,54 @@ class RouterInterfaceInUseByRoute(InUse):
     )
 
 
+class RouterInterfaceInUseByFloatingIP(InUse):
+    message = (
+        "Router interface for subnet {subnet_id} on router {router_id} cannot be deleted, "
+        "as it is required by one or more floating IPs."
+    )
+
+
+class RouterExternalGatewayInUseByFloatingIp(InUse):
+    message = (
+        "Gateway cannot be updated for router {router_id}, since a gateway to external network {net_id} "
+        "is required by one or more floating IPs."
+    )
+
+
 class InvalidRoutes(BadRequest):
     message = "Invalid format for routes: {routes}, {reason}"
+
+
+# floating IPs
+
+
+class FloatingIPNotFound(NotFound):
+    message = "Floating IP {floatingip_id} could not be found"
+
+
+class ExternalGatewayForFloatingIPNotFound(NotFound):
+    message = (
+        "External network {external_network_id} is not reachable from subnet {subnet_id}.  Therefore, cannot "
+        "associate Port {port_id} with a Floating IP."
+    )
+
+
+class FloatingIPPortAlreadyAssociated(InUse):
+    message = (
+        "Cannot associate floating IP {floating_ip_address} ({fip_id}) with port {port_id} using fixed IP {fixed_ip}, "
+        "as that fixed IP already has a floating IP on external network {net_id}."
+    )
+
+
+# standard attributes
+
+
+class TagNotFound(NotFound):
+    message = "Tag {tag} could not be found."
+
+
+class RevisionNumberConstraintFailed(ApiError):
+    message = "Constrained to {expected}, but current revision is {current}"
 
 
 # agents

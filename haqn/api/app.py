@@ -12,12 +12,14 @@ from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, Rou
 from haqn.api.context import Context
 from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions
 from haqn.api.endpoints import Collection, Item, context_of
+from haqn.api.floatingips import FLOATINGIP
 from haqn.api.livestate import LiveState
 from haqn.api.networks import NETWORK, SUBNET
 from haqn.api.nudge import Nudge
 from haqn.api.ports import PORT
 from haqn.api.routers import ROUTER, AddInterface, RemoveInterface
 from haqn.api.services import Services
+from haqn.api.tags import Tag, Tags
 from haqn.db.session import Database
 from haqn.db.settings import Settings
 
@@ -25,12 +27,18 @@ LOG = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
-RESOURCES = (NETWORK, SUBNET, PORT, ROUTER, AGENT)
+TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP)
+RESOURCES = (*TAGGED, AGENT)
 
 
 def routes(services: Services) -> dict[str, object]:
     """URI template -> who answers."""
+    tags: dict[str, object] = {}
+    for resource in TAGGED:
+        path = f"/v2.0/{resource.collection}/{{object_id}}/tags"
+        tags |= {path: Tags(resource, services), f"{path}/{{tag}}": Tag(resource, services)}
     return {
+        **tags,
         "/": Versions(),
         "/healthz": Health(),
         "/v2.0": Resources(RESOURCES),
@@ -47,6 +55,8 @@ def routes(services: Services) -> dict[str, object]:
         "/v2.0/routers/{object_id}/add_router_interface": AddInterface(services),
         "/v2.0/routers/{object_id}/remove_router_interface": RemoveInterface(services),
         "/v2.0/routers/{object_id}/l3-agents": AgentsOfRouter(services),
+        "/v2.0/floatingips": Collection(FLOATINGIP, services),
+        "/v2.0/floatingips/{object_id}": Item(FLOATINGIP, services),
         "/v2.0/agents": Collection(AGENT, services),
         "/v2.0/agents/{object_id}": AgentItem(AGENT, services),
         "/v2.0/agents/{object_id}/l3-routers": RoutersOfAgent(services),

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from haqn.api.context import Context
-from haqn.api.kinds import Integer, Invalid, Kind, Only, Text, Timestamp, Uuid
+from haqn.api.kinds import Integer, Invalid, Kind, ListOf, Only, Text, Timestamp, Uuid
 from haqn.exceptions import HTTPBadRequest, PolicyNotAuthorized
 
 #: The attribute must be given on POST.
@@ -37,6 +37,8 @@ class Attribute:
     needs: str = ""
     #: neither shown to nor settable by anybody but admins
     admin_only: bool = False
+    #: False: only asked for on POST
+    shown: bool = True
 
     @property
     def key(self) -> str:
@@ -93,7 +95,9 @@ class Attributes:
         return {
             attribute.name: attribute.show(row)
             for attribute in self.members
-            if (wanted is None or attribute.name in wanted) and (context.is_admin or not attribute.admin_only)
+            if attribute.shown
+            and (wanted is None or attribute.name in wanted)
+            and (context.is_admin or not attribute.admin_only)
         }
 
     def _given(self, body: object) -> Mapping[str, object]:
@@ -135,4 +139,5 @@ def standard() -> tuple[Attribute, ...]:
         Attribute(name="created_at", kind=Timestamp()),
         Attribute(name="updated_at", kind=Timestamp()),
         Attribute(name="revision_number", kind=Integer()),
+        Attribute(name="tags", kind=ListOf(Text())),
     )

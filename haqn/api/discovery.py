@@ -17,6 +17,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "ext-gw-mode": ("Router external gateway mode", "Routers with or without SNAT."),
     "external-net": ("External networks", "Networks that routers reach the outside by."),
     "extraroute": ("Extra routes", "Static routes of routers."),
+    "fip-port-details": ("Floating IP port details", "Floating IPs tell of the port that they lead to."),
     "filter-validation": ("Filter validation", "An unknown filter is an error."),
     "ip-substring-filtering": ("IP address substring filtering", "Lists of ports by a part of an address."),
     "l3-ha": ("HA routers", "Routers on two agents, of which one forwards and the other takes over."),
@@ -26,11 +27,13 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "pagination": ("Pagination", "Lists in pages."),
     "project-id": ("project_id", "The project of an object is called project_id, too."),
     "provider": ("Provider networks", "How a network is carried."),
+    "revision-if-match": ("If-Match on revisions", "Writes may name the revision that they are for."),
     "router": ("Routers", "Routers, gateways and interfaces."),
     "sort-key-validation": ("Sort key validation", "An unknown sort key is an error."),
     "sorting": ("Sorting", "Lists in a chosen order."),
     "standard-attr-description": ("Descriptions", "Objects have descriptions."),
     "standard-attr-revisions": ("Revisions", "Objects have revision numbers."),
+    "standard-attr-tag": ("Tags", "Objects have tags, and are found by them."),
     "standard-attr-timestamp": ("Timestamps", "Objects tell when they were created and changed."),
 }
 #: When the list above last changed.

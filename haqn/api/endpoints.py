@@ -12,7 +12,7 @@ import msgspec
 
 from haqn.api import listing
 from haqn.api.context import Context
-from haqn.api.kinds import is_uuid
+from haqn.api.kinds import Integer, Invalid, is_uuid
 from haqn.api.resource import Resource
 from haqn.api.services import Services
 from haqn.db.session import Connection
@@ -55,6 +55,19 @@ def context_of(request: falcon.Request) -> Context:
     """Who asks; the middleware has found it out."""
     context: Context = request.context.haqn
     return context
+
+
+def expected_revision(request: falcon.Request) -> int | None:
+    """The revision that the object must be at (`If-Match: revision_number=N`); None: any. Raises HTTPBadRequest."""
+    conditions = [part.strip() for part in (request.get_header("If-Match") or "").split(",")]
+    numbers = [part.partition("=")[2] for part in conditions if part.startswith("revision_number=")]
+    if not numbers:
+        return None
+    try:
+        (number,) = (Integer().parse(text) for text in numbers)
+    except (Invalid, ValueError):
+        raise HTTPBadRequest(reason="If-Match must have one revision_number, which is a number") from None
+    return number
 
 
 def show_all(
@@ -143,16 +156,27 @@ class Item:
         if set(body) != {resource.name}:
             raise HTTPBadRequest(reason=f"Unable to find '{resource.name}' in request body")
         changes = resource.attributes.parse_update(body[resource.name], context_of(request))
-        row = self._services.write(lambda connection: update(connection, settings, object_id, dict(changes)))
-        self._answer(request, response, row, None)
+        expected = expected_revision(request)
 
-    def on_delete(self, _request: falcon.Request, response: falcon.Response, object_id: str) -> None:
+        def work(connection: Connection) -> Row:
+            resource.store.check_revision(connection, object_id, expected)
+            return update(connection, settings, object_id, dict(changes))
+
+        self._answer(request, response, self._services.write(work), None)
+
+    def on_delete(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
         self._check_id(object_id)
         settings = self._services.settings
         if (delete := self._resource.delete) is None:
             raise falcon.HTTPMethodNotAllowed(["GET"])
         self.before_delete(object_id)
-        self._services.write(lambda connection: delete(connection, settings, object_id))
+        expected = expected_revision(request)
+
+        def work(connection: Connection) -> None:
+            self._resource.store.check_revision(connection, object_id, expected)
+            delete(connection, settings, object_id)
+
+        self._services.write(work)
         response.status = HTTPStatus.NO_CONTENT
 
     def before_delete(self, object_id: str) -> None:

@@ -16,6 +16,7 @@ _UNEXPECTED = "Request Failed: internal server error while processing your reque
 #: The first class that an error is of decides.
 _STATUS: tuple[tuple[type[exceptions.ApiError], HTTPStatus], ...] = (
     (exceptions.NotFound, HTTPStatus.NOT_FOUND),
+    (exceptions.RevisionNumberConstraintFailed, HTTPStatus.PRECONDITION_FAILED),
     (exceptions.Conflict, HTTPStatus.CONFLICT),
     (exceptions.PolicyNotAuthorized, HTTPStatus.FORBIDDEN),
     (exceptions.ServiceUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),

@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from haqn.api.context import Context
-from haqn.api.kinds import Boolean, Invalid, is_uuid
+from haqn.api.kinds import Boolean, Invalid, Text, is_uuid
 from haqn.api.resource import Resource
 from haqn.db.store import Query, Row
+from haqn.db.tags import FILTERS
 from haqn.exceptions import HTTPBadRequest, InvalidInput
 
 #: Parameters that are no filters.
@@ -93,6 +94,9 @@ def _filters(resource: Resource, parameters: Parameters, context: Context) -> di
     for name, texts in parameters.items():
         if name in _CONTROLS:
             continue
+        if name in FILTERS and resource.store.filterable(name):
+            filters.setdefault(name, []).extend(_words(name, text) for text in texts)
+            continue
         attribute = attributes.get(name)
         hidden = attribute is not None and attribute.admin_only and not context.is_admin
         if attribute is None or hidden or not _filterable(resource, attribute.key):
@@ -105,6 +109,14 @@ def _filters(resource: Resource, parameters: Parameters, context: Context) -> di
     if unknown:
         raise InvalidInput(error_message=f"{_ascii(unknown)} is invalid attribute for filtering")
     return filters
+
+
+def _words(name: str, text: str) -> list[str]:
+    """The tags of one value, which are separated by commas."""
+    try:
+        return [Text().parse(word) for word in text.split(",")]
+    except Invalid as error:
+        raise InvalidInput(error_message=f"{name}: {error}") from None
 
 
 def _filterable(resource: Resource, key: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import ipam, ports, routers, tables
+from haqn.db import associations, ipam, ports, routers, tables
 from haqn.db.owners import INTERFACE_OWNERS, interface_owner
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -79,7 +79,7 @@ def remove(
     """Delete the router's port that is `port_id`, or has an address in `subnet_id`, or both.
 
     Raises RouterNotFound, RouterInterfaceNotFound, RouterInterfaceNotFoundForSubnet, SubnetNotFound,
-    SubnetMismatchForPort, RouterInterfaceInUseByRoute.
+    SubnetMismatchForPort, RouterInterfaceInUseByRoute, RouterInterfaceInUseByFloatingIP.
     """
     router = routers.STORE.bare(connection, router_id, lock=True)
     port = _find_interface(connection, router_id, subnet_id, port_id)
@@ -87,6 +87,8 @@ def remove(
     if subnet_id is not None and subnet_id not in subnet_ids:
         raise SubnetMismatchForPort(port_id=port["id"], subnet_id=subnet_id)
     _check_no_route_needs(connection, router, subnet_ids)
+    associations.check_interface_is_free(connection, router_id, subnet_ids)
+    associations.disassociate_port(connection, port["id"])
     ports.STORE.delete(connection, port["id"])
     routers.STORE.update(connection, router_id, {})
     return _answer(router, port["id"], port["network_id"], subnet_ids)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import outbox, tables
+from haqn.db import outbox, tables, tags
 from haqn.db.owners import DeviceOwner
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -43,7 +43,8 @@ STORE = Store(
     kind="network",
     table=_networks,
     not_found=NetworkNotFound,
-    children={"subnets": _load_subnets},
+    children={"subnets": _load_subnets, **tags.CHILDREN},
+    conditions=tags.conditions(_networks),
 )
 
 
@@ -79,7 +80,8 @@ def update(connection: Connection, settings: Settings, network_id: str, changes:
     if row["external"] and not changes.get("external", True):
         ports = tables.ports
         gateway = sa.select(ports.c.id).where(
-            ports.c.network_id == network_id, ports.c.device_owner == DeviceOwner.ROUTER_GATEWAY
+            ports.c.network_id == network_id,
+            ports.c.device_owner.in_((DeviceOwner.ROUTER_GATEWAY, DeviceOwner.FLOATING_IP)),
         )
         if connection.execute(gateway.limit(1)).first() is not None:
             raise ExternalNetworkInUse(network_id=network_id)
@@ -97,6 +99,7 @@ def delete(connection: Connection, _settings: Settings, network_id: str) -> None
     subnets = tables.subnets
     for subnet_id in connection.scalars(sa.select(subnets.c.id).where(subnets.c.network_id == network_id)).all():
         outbox.record(connection, "subnet", subnet_id)
+        tags.clear(connection, subnet_id)
     connection.execute(subnets.delete().where(subnets.c.network_id == network_id))
     STORE.delete(connection, network_id)
 

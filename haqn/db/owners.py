@@ -11,10 +11,14 @@ class DeviceOwner(enum.StrEnum):
     ROUTER_INTERFACE = "network:router_interface"
     #: interface of a router with a standby
     HA_ROUTER_INTERFACE = "network:ha_router_replicated_interface"
+    #: holds the address of a floating IP
+    FLOATING_IP = "network:floatingip"
 
 
 INTERFACE_OWNERS = (DeviceOwner.ROUTER_INTERFACE, DeviceOwner.HA_ROUTER_INTERFACE)
 ROUTER_OWNERS = (DeviceOwner.ROUTER_GATEWAY, *INTERFACE_OWNERS)
+#: ports that only the rules of what they belong to may write
+SERVICE_OWNERS = (*ROUTER_OWNERS, DeviceOwner.FLOATING_IP)
 
 
 def interface_owner(ha: bool) -> DeviceOwner:

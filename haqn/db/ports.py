@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import ipam, tables
+from haqn.db import associations, ipam, tables, tags
 from haqn.db.networks import STORE as NETWORKS
-from haqn.db.owners import ROUTER_OWNERS
+from haqn.db.owners import ROUTER_OWNERS, SERVICE_OWNERS
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
 from haqn.db.store import Row, Store, select_in
@@ -19,8 +19,8 @@ from haqn.exceptions import InvalidInput, MacAddressInUse, PortNotFound, Service
 
 _ports = tables.ports
 _allocations = tables.ip_allocations
-#: What may be changed on a port that belongs to a router.
-_ROUTER_PORT_CHANGES = frozenset({"name", "description", "admin_state_up"})
+#: What may be changed on a port that belongs to a router or a floating IP.
+_SERVICE_PORT_CHANGES = frozenset({"name", "description", "admin_state_up"})
 
 
 def load_fixed_ips(connection: Connection, rows: Sequence[Row]) -> None:
@@ -87,8 +87,8 @@ STORE = Store(
     kind="port",
     table=_ports,
     not_found=PortNotFound,
-    children={"fixed_ips": load_fixed_ips, "router_binding": _load_router_binding},
-    conditions={"fixed_ips": _with_fixed_ip},
+    children={"fixed_ips": load_fixed_ips, "router_binding": _load_router_binding, **tags.CHILDREN},
+    conditions={"fixed_ips": _with_fixed_ip, **tags.conditions(_ports)},
 )
 
 
@@ -125,10 +125,11 @@ def create(connection: Connection, settings: Settings, values: Row) -> Row:
 
 
 def update(connection: Connection, settings: Settings, port_id: str, changes: Row) -> Row:
-    """Change a port. Raises PortNotFound, ServicePortInUse (a router's port), and what `create` raises."""
+    """Change a port. Raises PortNotFound, ServicePortInUse (a router's port, or a floating IP's), BadRequest (a
+    floating IP needs the address), and what `create` raises."""
     row = STORE.bare(connection, port_id, lock=True)
-    if row["device_owner"] in ROUTER_OWNERS:
-        forbidden = {name for name in changes.keys() - _ROUTER_PORT_CHANGES if changes[name] != row.get(name)}
+    if row["device_owner"] in SERVICE_OWNERS:
+        forbidden = {name for name in changes.keys() - _SERVICE_PORT_CHANGES if changes[name] != row.get(name)}
         if forbidden:
             raise ServicePortInUse(port_id=port_id, reason=f"has device owner {row['device_owner']}")
     else:
@@ -142,10 +143,12 @@ def update(connection: Connection, settings: Settings, port_id: str, changes: Ro
 
 
 def delete(connection: Connection, _settings: Settings, port_id: str) -> None:
-    """Delete a port. Raises PortNotFound, ServicePortInUse (a router's port)."""
+    """Delete a port; its floating IPs lead nowhere then. Raises PortNotFound, ServicePortInUse (a router's port, or a
+    floating IP's)."""
     row = STORE.bare(connection, port_id, lock=True)
-    if row["device_owner"] in ROUTER_OWNERS:
+    if row["device_owner"] in SERVICE_OWNERS:
         raise ServicePortInUse(port_id=port_id, reason=f"has device owner {row['device_owner']}")
+    associations.disassociate_port(connection, port_id)
     STORE.delete(connection, port_id)
 
 
@@ -170,14 +173,16 @@ def replace_addresses(connection: Connection, port: Row, requests: Sequence[Row]
                 )
             )
     chosen = ipam.choose(connection, port["network_id"], missing)
+    addresses = [*(ip["ip_address"] for ip in kept), *(allocation.ip_address for allocation in chosen)]
+    associations.check_addresses_are_kept(connection, port["id"], addresses)
     ipam.take(connection, port["id"], chosen, first_position=len(had))
 
 
 def _check_owner(values: Row) -> None:
-    if values.get("device_owner") in ROUTER_OWNERS:
+    if values.get("device_owner") in SERVICE_OWNERS:
         raise InvalidInput(
-            error_message=f"device_owner {values['device_owner']} belongs to routers: "
-            "use add_router_interface or external_gateway_info"
+            error_message=f"device_owner {values['device_owner']} belongs to the network service: "
+            "use add_router_interface, external_gateway_info or floatingips"
         )
 
 

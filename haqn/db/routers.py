@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import ipam, ports, tables
+from haqn.db import associations, ipam, ports, tables, tags
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import INTERFACE_OWNERS, ROUTER_OWNERS, DeviceOwner, interface_owner
 from haqn.db.session import Connection
@@ -46,7 +46,8 @@ STORE = Store(
     kind="router",
     table=tables.routers,
     not_found=RouterNotFound,
-    children={"external_gateway_info": _load_gateways},
+    children={"external_gateway_info": _load_gateways, **tags.CHILDREN},
+    conditions=tags.conditions(tables.routers),
 )
 
 
@@ -77,7 +78,8 @@ def create(connection: Connection, settings: Settings, values: Row) -> Row:
 
 
 def update(connection: Connection, settings: Settings, router_id: str, changes: Row) -> Row:
-    """Change a router. Raises RouterNotFound, InvalidRoutes, and what `create` raises."""
+    """Change a router. Raises RouterNotFound, InvalidRoutes, RouterExternalGatewayInUseByFloatingIp, and what `create`
+    raises."""
     row = STORE.bare(connection, router_id, lock=True)
     obsolete_port = None
     if "external_gateway_info" in changes:
@@ -110,6 +112,7 @@ def _change_gateway(connection: Connection, settings: Settings, row: Row, change
     info = changes.pop("external_gateway_info")
     old_port_id: str | None = row["gateway_port_id"]
     if info is None:
+        _check_gateway_is_free(connection, row, old_port_id)
         changes |= {"gateway_port_id": None, "enable_snat": True}
         return old_port_id
     changes["enable_snat"] = info.get("enable_snat", True)
@@ -120,9 +123,16 @@ def _change_gateway(connection: Connection, settings: Settings, row: Row, change
                 ports.replace_addresses(connection, port, info["external_fixed_ips"])
                 ports.STORE.update(connection, old_port_id, {})
             return None
+        _check_gateway_is_free(connection, row, old_port_id)
     port = _insert_gateway(connection, settings, row["id"], info, replaced_port=old_port_id)
     changes["gateway_port_id"] = port["id"]
     return old_port_id
+
+
+def _check_gateway_is_free(connection: Connection, router: Row, port_id: str | None) -> None:
+    if port_id is not None:
+        network_id = ports.STORE.bare(connection, port_id)["network_id"]
+        associations.check_gateway_is_free(connection, router["id"], network_id)
 
 
 def _insert_gateway(

@@ -14,10 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import outbox
+from haqn.db import outbox, tables
 from haqn.db.clock import utcnow
 from haqn.db.session import Connection
-from haqn.exceptions import NotFound
+from haqn.exceptions import NotFound, RevisionNumberConstraintFailed
 
 #: A row by column name; child rows and computed values under names of their own.
 Row = dict[str, Any]
@@ -102,6 +102,17 @@ class Store:
     def missing(self, object_id: str) -> NotFound:
         return self.not_found(**{f"{self.kind}_id": object_id})
 
+    def check_revision(self, connection: Connection, object_id: str, expected: int | None) -> None:
+        """The row, locked, must be at the revision `expected` (None: any).
+
+        Raises `not_found`, RevisionNumberConstraintFailed.
+        """
+        if expected is None:
+            return
+        current = self.bare(connection, object_id, lock=True).get("revision_number")
+        if current != expected:
+            raise RevisionNumberConstraintFailed(expected=expected, current=current)
+
     def insert(self, connection: Connection, values: Mapping[str, Any]) -> Row:
         """Insert a row with an id (unless given), its times and revision, and its outbox line."""
         now = utcnow()
@@ -114,7 +125,7 @@ class Store:
         }
         connection.execute(self.table.insert().values(row))
         outbox.record(connection, self.kind, row["id"])
-        return row
+        return {**row, "tags": []} if "tags" in self.children else row
 
     def update(self, connection: Connection, object_id: str, changes: Mapping[str, Any]) -> None:
         """Write `changes` (may be none: the object changed elsewhere), one revision on, and the outbox line."""
@@ -129,6 +140,8 @@ class Store:
         result = connection.execute(self.table.delete().where(self.table.c.id == object_id))
         if result.rowcount == 0:
             raise self.missing(object_id)
+        if "tags" in self.children:
+            connection.execute(tables.tags.delete().where(tables.tags.c.object_id == object_id))
         outbox.record(connection, self.kind, object_id)
 
     def _condition(self, name: str, values: Sequence[Any]) -> sa.ColumnElement[bool]:

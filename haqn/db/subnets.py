@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import tables
+from haqn.db import tables, tags
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -45,7 +45,8 @@ STORE = Store(
     kind="subnet",
     table=tables.subnets,
     not_found=SubnetNotFound,
-    children={"allocation_pools": _load_pools},
+    children={"allocation_pools": _load_pools, **tags.CHILDREN},
+    conditions=tags.conditions(tables.subnets),
 )
 
 

@@ -219,3 +219,28 @@ plans = sa.Table(
     sa.Column("document", sa.JSON, nullable=False),
     sqlite_autoincrement=True,
 )
+
+floatingips = sa.Table(
+    "floatingips",
+    metadata,
+    _id(),
+    *_standard(),
+    _ref("floating_network_id", "networks.id"),
+    # the port on the external network that holds the address
+    _ref("floating_port_id", "ports.id"),
+    sa.Column("floating_ip_address", Ip, nullable=False, index=True),
+    _ref("port_id", "ports.id", nullable=True),
+    sa.Column("fixed_ip_address", Ip),
+    _ref("router_id", "routers.id", nullable=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    # an address of a port has one floating IP an external network: NULLs are distinct in a unique constraint
+    sa.UniqueConstraint("port_id", "fixed_ip_address", "floating_network_id", name="uq_floatingips_association"),
+)
+
+# Words that users put on objects of any kind; ids are unique over all kinds.
+tags = sa.Table(
+    "tags",
+    metadata,
+    sa.Column("object_id", Uuid, primary_key=True),
+    sa.Column("tag", Name, primary_key=True),
+)

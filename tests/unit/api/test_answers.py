@@ -31,7 +31,7 @@ def test_discovery_needs_no_database(tmp_path, live_state, nudge):
     assert version["links"] == [{"rel": "self", "href": "http://falconframework.org/v2.0/"}]
     for path in ("/v2.0", "/v2.0/", "/v2.0.json"):
         collections = [resource["collection"] for resource in client.simulate_get(path).json["resources"]]
-        assert collections == ["networks", "subnets", "ports", "routers", "agents"]
+        assert collections == ["networks", "subnets", "ports", "routers", "floatingips", "agents"]
     assert client.simulate_get("/healthz").status_code == 200
     listed = client.simulate_get("/v2.0/extensions.json").json["extensions"]
     assert {extension["alias"] for extension in listed} == set(EXTENSIONS) >= {"router", "agent", "l3-ha"}
@@ -56,13 +56,14 @@ def test_wrong_methods_answer_in_json(api):
     assert "GET" in result.headers["allow"]
 
 
-@pytest.mark.parametrize("collection", ["networks", "subnets", "ports", "routers", "agents"])
+@pytest.mark.parametrize("collection", ["networks", "subnets", "ports", "routers", "floatingips", "agents"])
 @pytest.mark.parametrize("object_id", ["a-name", "%00", str(uuid.uuid4()), "%F0%9F%98%80", "x" * 2000])
 def test_what_is_not_there_is_not_found(api, collection, object_id):
     for method, body in (("GET", None), ("PUT", {collection[:-1]: {}}), ("DELETE", None)):
         result = api.client.simulate_request(method, f"/v2.0/{collection}/{object_id}", json=body)
         assert result.status_code == 404
-        assert result.json["NeutronError"]["type"] == collection[:-1].capitalize() + "NotFound"
+        name = {"floatingips": "FloatingIP"}.get(collection, collection[:-1].capitalize())
+        assert result.json["NeutronError"]["type"] == name + "NotFound"
 
 
 def test_every_answer_has_a_request_id(api):
