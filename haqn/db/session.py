@@ -53,7 +53,13 @@ def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     return sa.create_engine(
-        url, pool_size=pool_size, max_overflow=20, pool_recycle=3600, isolation_level="READ COMMITTED"
+        url,
+        pool_size=pool_size,
+        max_overflow=20,
+        pool_recycle=3600,
+        # a server that was restarted costs a new connection instead of a failed request
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import uuid
 
+import pytest
 import requests
 import sqlalchemy as sa
 
@@ -17,6 +18,14 @@ from haqn.db.session import Database
 from tests.etcd_cluster import free_ports
 from tests.eventually import eventually
 from tests.functional.api.server import Server
+
+
+@pytest.fixture(scope="session")
+def server(new_database, tmp_path_factory):
+    """haqn-api with three workers on each kind of database, and no etcd at all."""
+    (nobody,) = free_ports(1)
+    with Server(tmp_path_factory.mktemp("api"), [f"127.0.0.1:{nobody}"], url=new_database()) as server:
+        yield server
 
 
 def post(url, collection, **attributes):
@@ -61,9 +70,9 @@ def test_one_of_many_gets_the_address_that_all_want(server):
 
 
 def test_no_vxlan_id_is_given_twice(server):
-    answers = at_once([lambda: post(server.url, "networks")] * 60)
-    assert statuses(answers) == {201: 60}
-    assert len({answer.json()["network"]["provider:segmentation_id"] for answer in answers}) == 60
+    answers = at_once([lambda: post(server.url, "networks")] * 50)
+    assert statuses(answers) == {201: 50}
+    assert len({answer.json()["network"]["provider:segmentation_id"] for answer in answers}) == 50
     chosen = {"provider:segmentation_id": 5000}
     assert statuses(at_once([lambda: post(server.url, "networks", **chosen)] * 8)) == {201: 1, 409: 7}
 
@@ -122,8 +131,9 @@ def test_a_killed_worker_loses_nothing_that_was_answered(server):
     with database.read() as connection:
         stored = set(connection.scalars(sa.select(tables.routers.c.id)))
         recorded = set(connection.scalars(sa.select(tables.outbox.c.object_id).where(tables.outbox.c.kind == "router")))
-        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        if database.engine.dialect.name == "sqlite":
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
     database.close()
     assert set(answered) <= stored <= recorded
 
