@@ -29,6 +29,8 @@ class Entry:
     value: bytes
     #: id of the lease that it lives by, 0 without one
     lease: int
+    #: of etcd, at which it was changed last
+    revision: int
 
 
 def etcdctl(lab: Lab, *arguments: str) -> str:
@@ -40,7 +42,12 @@ def get(lab: Lab, prefix: str) -> list[Entry]:
     """Every key that begins with `prefix`."""
     answer: dict[str, Any] = json.loads(etcdctl(lab, "get", "--prefix", "--write-out=json", prefix))
     return [
-        Entry(base64.b64decode(kv["key"]).decode(), base64.b64decode(kv.get("value", "")), kv.get("lease", 0))
+        Entry(
+            key=base64.b64decode(kv["key"]).decode(),
+            value=base64.b64decode(kv.get("value", "")),
+            lease=kv.get("lease", 0),
+            revision=kv["mod_revision"],
+        )
         for kv in answer.get("kvs", [])
     ]
 

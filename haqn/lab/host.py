@@ -124,13 +124,20 @@ class Host:
         return answer
 
     def daemon(self, name: str, arguments: Sequence[str]) -> None:
-        """Start a program that stays, with a pid file (numbers of the host) and a log file named after it."""
+        """Start a program that stays, with a pid file (numbers of the host) and a log file named after it.
+
+        One that runs already is left alone.
+        """
+        if self.daemon_processes(name):
+            return
         path = shutil.which(arguments[0])
         if path is None:
             raise HostError(f"cannot start {name} on {self.name}: there is no program {arguments[0]}")
+        # its number may belong to something else by now
+        self._pid_file(name).unlink(missing_ok=True)
         self.run(
             [
-                *("start-stop-daemon", "--start", "--background", "--oknodo"),
+                *("start-stop-daemon", "--start", "--background"),
                 *("--make-pidfile", "--pidfile", str(self._pid_file(name))),
                 *("--output", str(self.log_dir / f"{name}.log")),
                 *("--startas", path, "--", *arguments[1:]),

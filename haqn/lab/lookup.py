@@ -5,6 +5,9 @@ from __future__ import annotations
 from haqn.exceptions import HaqnError
 from haqn.lab.client import Client, Resource
 
+#: of router interfaces, the second of those with a standby
+_INTERFACE_OWNERS = ["network:router_interface", "network:ha_router_replicated_interface"]
+
 
 def by_name(client: Client, resource: str, name_or_id: str) -> Resource:
     """The one resource of this name or id; HaqnError if there is none, or several."""
@@ -18,8 +21,7 @@ def router_of_vm(client: Client, port_id: str) -> Resource:
     """The router that the VM's packets go through: the one with the gateway address of the port's subnet."""
     vm_port = client.show("port", port_id)
     subnets = {fixed_ip["subnet_id"] for fixed_ip in vm_port["fixed_ips"]}
-    interfaces = client.find("port", network_id=vm_port["network_id"], device_owner="network:router_interface")
-    for interface in interfaces:
+    for interface in client.find("port", network_id=vm_port["network_id"], device_owner=_INTERFACE_OWNERS):
         if subnets & {fixed_ip["subnet_id"] for fixed_ip in interface["fixed_ips"]}:
             return client.show("router", interface["device_id"])
     raise HaqnError(f"cannot find a router on the subnet of port {port_id}")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from haqn.exceptions import HostError
 from haqn.lab import faults, processes
-from haqn.lab.client import Client
+from haqn.lab.client import ApiError, Client
 from haqn.lab.cluster import Lab
 from haqn.lab.host import Host
 from haqn.lab.processes import wait_until
@@ -146,17 +146,25 @@ def wait_for_agents(lab: Lab, timeout: float = _READY_TIMEOUT) -> None:
     spec = lab.spec
     expected = {host.name for host in spec.of_kind(Kind.NETWORK, Kind.COMPUTE)}
     deadline = time.monotonic() + timeout
-    with Client(spec.api_url) as client:
-        while True:
-            missing = expected - {agent["host"] for agent in client.find("agent") if agent["alive"]}
-            if not missing:
-                return
-            if time.monotonic() > deadline:
-                raise HostError(
-                    f"cannot see the agents of {', '.join(sorted(missing))} after {timeout:g} s;"
-                    f" their logs are below {lab.work_dir / 'hosts'}"
-                )
-            time.sleep(_POLL)
+    while True:
+        missing = expected - _hosts_alive(spec.api_url)
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise HostError(
+                f"cannot see the agents of {', '.join(sorted(missing))} after {timeout:g} s;"
+                f" their logs are below {lab.work_dir / 'hosts'}"
+            )
+        time.sleep(_POLL)
+
+
+def _hosts_alive(url: str) -> set[str]:
+    """Hosts whose agents the API calls alive; none while it does not answer."""
+    try:
+        with Client(url) as client:
+            return {agent["host"] for agent in client.find("agent") if agent["alive"]}
+    except (ApiError, OSError):
+        return set()
 
 
 def _is_called(service: Service, name: str) -> bool:
