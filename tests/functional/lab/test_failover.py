@@ -130,13 +130,25 @@ def test_without_keepalived_the_gate_closes_and_the_peer_takes_over(scenario: Sc
     assert largest_gap(results) < 2 * CRASH_GAP
     assert gate_is_open(scenario, standby, pair)
 
-    faults.resume(scenario.lab.host(active), services.AGENT)
-    wait_for("keepalived runs again", lambda: _runs(scenario, active))
 
+@pytest.mark.parametrize("fault", [faults.kill, faults.pause], ids=["killed", "frozen"])
+def test_the_agent_brings_keepalived_back(scenario: Scenario, fault) -> None:
+    active = scenario.lab.host(scenario.active)
+    before = {process.pid for process in faults.program(active, faults.KEEPALIVED)}
+    with scenario.both_ways() as both_ways:
+        fault(active, faults.KEEPALIVED)
+        wait_for(
+            "another keepalived runs",
+            lambda: (
+                (now := faults.program(active, faults.KEEPALIVED))
+                and not before & {process.pid for process in now}
+                and not any(process.stopped for process in now)
+            ),
+        )
+        wait_for("the router has a standby", scenario.is_redundant)
+        results = both_ways.stop()
 
-def _runs(scenario: Scenario, host: str) -> bool:
-    found = faults.program(scenario.lab.host(host), faults.KEEPALIVED)
-    return bool(found) and not any(process.stopped for process in found)
+    assert largest_gap(results) < 2 * CRASH_GAP
 
 
 def test_a_wiped_etcd_tears_nothing_down(scenario: Scenario) -> None:
