@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from haqn.lab.host import Host
+from haqn.model import FIRST_PAIR_ID
 
 
 def _gate(host: Host) -> dict[str, Any] | None:
@@ -21,11 +22,15 @@ def has_gate(host: Host) -> bool:
     return _gate(host) is not None
 
 
-def open_gates(host: Host) -> set[int]:
-    """The pairs whose gate is open on the host; none, where there is no gate at all."""
-    return {entry["elem"]["val"] for entry in (_gate(host) or {}).get("elem", [])}
-
-
-def hosts_with_open_gate(hosts: Iterable[Host], pair: int) -> list[str]:
-    """Names of those hosts on which the pair's gate is open."""
-    return [host.name for host in hosts if pair in open_gates(host)]
+def passing(host: Host, taps: Collection[str]) -> set[str]:
+    """Those of the devices that are on the host and that frames may pass now."""
+    # links first: a port that changes its group must not be missed between the two looks
+    groups = {str(link["ifname"]): str(link["group"]) for link in host.query("link", "show", "type", "veth")}
+    gate = _gate(host)
+    present = {tap: groups[tap] for tap in taps if tap in groups}
+    if gate is None:
+        return set(present)
+    is_open = {str(entry["elem"]["val"]) for entry in gate.get("elem", [])}
+    return {
+        tap for tap, group in present.items() if group in is_open or not group.isdigit() or int(group) < FIRST_PAIR_ID
+    }

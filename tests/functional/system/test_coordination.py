@@ -1,0 +1,109 @@
+"""etcd and the monitors go wrong; nothing on any host is touched."""
+
+import json
+import shutil
+import signal
+import sqlite3
+import time
+from typing import Any
+
+import pytest
+
+from haqn.coordination import keys
+from haqn.lab import etcdctl, faults, processes, services
+from haqn.lab.scenery import wait_for
+from tests.functional.system.stage import CALM, TTL, Stage
+
+pytestmark = pytest.mark.functional
+
+_MARGIN = 4.0
+
+
+def desired(stage: Stage) -> dict[str, Any]:
+    """All that the hosts are asked for, without the numbers of writes."""
+    found = {}
+    for entry in etcdctl.get(stage.lab, keys.DESIRED):
+        found[entry.key] = json.loads(entry.value)
+        found[entry.key].pop("generation", None)
+    return found
+
+
+def decided(stage: Stage) -> dict[str, list[tuple[object, ...]]]:
+    """What the leaders have written into SQL."""
+    uri = f"file:{stage.lab.work_dir / 'haqn.sqlite'}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True)
+    try:
+        return {
+            table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+            for table in ("leadership", "pairs", "bindings", "plans", "sequences", "agents", "routers", "ports")
+        }
+    finally:
+        connection.close()
+
+
+def revisions(stage: Stage) -> dict[str, int]:
+    """Key -> revision of its last change, of all desired documents."""
+    return {entry.key: entry.revision for entry in etcdctl.get(stage.lab, keys.DESIRED)}
+
+
+def test_etcd_is_wiped(stage: Stage) -> None:
+    before, wanted, states = stage.footprints(), desired(stage), stage.scenario.states
+    (etcd,) = stage.services("etcd")
+    control = stage.host(etcd.host)
+    with stage.scenario.both_ways() as both_ways:
+        time.sleep(CALM)
+        faults.kill(control, etcd.name)
+        shutil.rmtree(control.directory / "etcd")
+        services.start(stage.lab, etcd)
+        wait_for("etcd answers", stage.reachable)
+        wait_for("agents, monitors and hosts have registered again", lambda: stage.leader.epoch and stage.at_rest())
+        services.wait_for_agents(stage.lab)
+        time.sleep(CALM)
+        outbound, inbound = both_ways.stop()
+
+    assert (outbound.lost, inbound.lost) == (0, 0)
+    assert stage.footprints() == before
+    assert desired(stage) == wanted
+    assert stage.scenario.states == states
+
+
+def test_a_killed_leader_is_followed_by_another(stage: Stage) -> None:
+    leader, epoch = stage.leading_monitor(), stage.leader.epoch
+    before = revisions(stage)
+    with stage.scenario.both_ways() as both_ways:
+        faults.kill(stage.host(leader.host), leader.name)
+        took = wait_for("another monitor leads", lambda: stage.leader.epoch > epoch, TTL + 1 + _MARGIN)
+        router = stage.scenario.scenery.router("after", stage.scenario.external["id"])
+        wait_for("the new leader leads", lambda: stage.is_active(router))
+        outbound, inbound = both_ways.stop()
+
+    assert took < TTL + 1 + _MARGIN
+    assert stage.leading_monitor() != leader
+    assert (outbound.lost, inbound.lost) == (0, 0)
+    after = revisions(stage)
+    assert {key: after[key] for key in before if key.partition("/routers/")[1]}.items() <= before.items()
+    stage.client.delete("router", router["id"])
+
+
+def test_a_leader_that_was_frozen_changes_nothing_any_more(stage: Stage) -> None:
+    old, epoch = stage.leading_monitor(), stage.leader.epoch
+    host = stage.host(old.host)
+    router = stage.scenario.scenery.router("busy", stage.scenario.external["id"])
+    # frozen in the middle of its work
+    stage.client.update("router", router["id"], {"admin_state_up": False})
+    faults.pause(host, old.name)
+    wait_for("another monitor leads", lambda: stage.leader.epoch > epoch, TTL + 1 + _MARGIN)
+    # what the old leader knows is outdated in more than one way
+    stage.client.delete("router", router["id"])
+    wait_for("the new leader has carried that out", lambda: router["id"] not in "".join(revisions(stage)))
+    wait_for("the tenant is redundant", stage.at_rest)
+    time.sleep(1)
+    facts, documents, leader = decided(stage), revisions(stage), stage.leader
+
+    processes.send(faults.program(host, old.name), signal.SIGCONT)
+    time.sleep(TTL)
+
+    assert decided(stage) == facts
+    assert revisions(stage) == documents
+    assert stage.leader == leader
+    assert faults.program(host, old.name)
