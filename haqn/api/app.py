@@ -8,6 +8,7 @@ import falcon
 from oslo_config import cfg
 
 from haqn.api import errors
+from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
 from haqn.api.context import Context
 from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions
@@ -67,7 +68,7 @@ def routes(services: Services) -> dict[str, object]:
 def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts) -> App:
     """The application of one process. What it is given must be started (and stopped) by the caller."""
     services = Services(database=database, settings=Settings.from_conf(conf), live_state=live_state, nudge=nudge)
-    app = falcon.App(middleware=[_Requests(conf.api.max_body_size)])
+    app: App = falcon.App(middleware=[_Requests(conf.api.max_body_size), Guard(RESOURCES, database)])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     errors.install(app)

@@ -37,12 +37,18 @@ class Attribute:
     needs: str = ""
     #: neither shown to nor settable by anybody but admins
     admin_only: bool = False
+    #: shown to everybody, but settable by admins alone, to anything else than the default
+    admin_sets: bool = False
     #: False: only asked for on POST
     shown: bool = True
 
     @property
     def key(self) -> str:
         return self.field or self.name
+
+    def is_hidden(self, context: Context) -> bool:
+        """Whether the attribute does not exist for the caller."""
+        return self.admin_only and not context.is_admin
 
     def show(self, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 each kind has a type of its own
         """The attribute's JSON in the answer that describes `row`."""
@@ -68,8 +74,10 @@ class Attributes:
             if attribute.name in given:
                 if not attribute.post:
                     raise HTTPBadRequest(reason=f"Attribute '{attribute.name}' not allowed in POST")
-                self._authorize(attribute, context)
-                _put(values, attribute, self._parse(attribute, given[attribute.name]))
+                value = self._parse(attribute, given[attribute.name])
+                # as in Neutron, everybody may repeat the default
+                self._authorize(attribute, context, is_default=value == attribute.default)
+                _put(values, attribute, value)
             elif attribute.default is REQUIRED:
                 raise HTTPBadRequest(
                     reason=f"Failed to parse request. Required attribute '{attribute.name}' not specified"
@@ -86,7 +94,7 @@ class Attributes:
             if attribute.name in given:
                 if not attribute.put:
                     raise HTTPBadRequest(reason=f"Cannot update read-only attribute {attribute.name}")
-                self._authorize(attribute, context)
+                self._authorize(attribute, context, is_default=False)
                 _put(changes, attribute, self._parse(attribute, given[attribute.name]))
         return changes
 
@@ -95,9 +103,7 @@ class Attributes:
         return {
             attribute.name: attribute.show(row)
             for attribute in self.members
-            if attribute.shown
-            and (wanted is None or attribute.name in wanted)
-            and (context.is_admin or not attribute.admin_only)
+            if attribute.shown and (wanted is None or attribute.name in wanted) and not attribute.is_hidden(context)
         }
 
     def _given(self, body: object) -> Mapping[str, object]:
@@ -114,8 +120,8 @@ class Attributes:
         except Invalid as error:
             raise HTTPBadRequest(reason=f"Invalid input for {attribute.name}. Reason: {error}") from None
 
-    def _authorize(self, attribute: Attribute, context: Context) -> None:
-        if attribute.admin_only and not context.is_admin:
+    def _authorize(self, attribute: Attribute, context: Context, *, is_default: bool) -> None:
+        if attribute.is_hidden(context) or (attribute.admin_sets and not is_default and not context.is_admin):
             raise PolicyNotAuthorized(action=f"setting {attribute.name} of a {self.resource}")
 
 

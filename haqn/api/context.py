@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The identity behind one request. Without any identity headers everybody is admin (auth_strategy noauth)."""
+    """The identity behind one request. Without any identity header everybody is admin (auth_strategy noauth)."""
 
     project_id: str = ""
     user_id: str = ""
@@ -20,13 +20,16 @@ class Context:
     def is_admin(self) -> bool:
         return "admin" in self.roles
 
+    @property
+    def viewer(self) -> str | None:
+        """The project whose view of the world holds; None: an admin's, who sees everything."""
+        return None if self.is_admin else self.project_id
+
     @classmethod
     def from_headers(cls, header: Callable[[str], str | None]) -> Context:
-        """`header` looks a header up by name."""
-        roles = header("X-Roles")
-        project_id = (header("X-Project-Id") or "")[:255]
-        user_id = (header("X-User-Id") or "")[:255]
-        if roles is None:
-            return cls(project_id=project_id, user_id=user_id)
-        words = frozenset(role.strip().lower() for role in roles.split(","))
-        return cls(project_id=project_id, user_id=user_id, roles=words)
+        """`header` looks a header up by name. One identity header is an identity: then the roles count, if any."""
+        roles, project_id, user_id = (header(name) for name in ("X-Roles", "X-Project-Id", "X-User-Id"))
+        if roles is None and project_id is None and user_id is None:
+            return cls()
+        words = frozenset(role.strip().lower() for role in (roles or "").split(","))
+        return cls(project_id=(project_id or "")[:255], user_id=(user_id or "")[:255], roles=words)

@@ -15,6 +15,7 @@ from haqn.api.context import Context
 from haqn.api.kinds import Integer, Invalid, is_uuid
 from haqn.api.resource import Resource
 from haqn.api.services import Services
+from haqn.db import access
 from haqn.db.session import Connection
 from haqn.db.store import Query, Row
 from haqn.exceptions import HTTPBadRequest
@@ -109,8 +110,10 @@ class Collection:
         if resource.create is None:
             raise falcon.HTTPMethodNotAllowed(["GET"])
         bodies, is_bulk = self._bodies(read_object(request))
-        wanted = [resource.attributes.parse_create(body, context) for body in bodies]
-        rows = self._services.write(lambda connection: self._create(connection, wanted, context))
+        wanted = [
+            {"project_id": context.project_id, **resource.attributes.parse_create(body, context)} for body in bodies
+        ]
+        rows = self._services.write(lambda connection: self._create(connection, wanted, context.viewer))
         shown = show_all(resource, self._services, rows, context)
         document = {resource.collection: shown} if is_bulk else {resource.name: shown[0]}
         answer(response, document, HTTPStatus.CREATED)
@@ -126,11 +129,16 @@ class Collection:
             raise HTTPBadRequest(reason=f"'{collection}' must be a list of 1 to {_MOST_IN_BULK} objects")
         return bodies, True
 
-    def _create(self, connection: Connection, wanted: Sequence[Row], context: Context) -> list[Row]:
+    def _create(self, connection: Connection, wanted: Sequence[Row], viewer: str | None) -> list[Row]:
         create, settings = self._resource.create, self._services.settings
         if create is None:
             raise falcon.HTTPMethodNotAllowed(["GET"])
-        return [create(connection, settings, {"project_id": context.project_id, **values}) for values in wanted]
+        rows = []
+        for values in wanted:
+            if viewer is not None:
+                access.check_create(connection, self._resource.name, viewer, values)
+            rows.append(create(connection, settings, dict(values)))
+        return rows
 
 
 class Item:
@@ -156,10 +164,13 @@ class Item:
         if set(body) != {resource.name}:
             raise HTTPBadRequest(reason=f"Unable to find '{resource.name}' in request body")
         changes = resource.attributes.parse_update(body[resource.name], context_of(request))
+        viewer = context_of(request).viewer
         expected = expected_revision(request)
 
         def work(connection: Connection) -> Row:
             resource.store.check_revision(connection, object_id, expected)
+            if viewer is not None:
+                access.check_update(connection, resource.name, viewer, object_id, changes)
             return update(connection, settings, object_id, dict(changes))
 
         self._answer(request, response, self._services.write(work), None)

@@ -38,11 +38,12 @@ def parse(resource: Resource, parameters: Parameters, context: Context) -> Listi
         fields=fields,
         query=Query(
             filters=_filters(resource, parameters, context),
-            sort=_sort(resource, parameters),
+            sort=_sort(resource, parameters, context),
             limit=_limit(parameters),
             marker=None if marker is None else _marker(resource, marker),
             reverse=_page_reverse(parameters),
             wanted=wanted(resource, fields),
+            viewer=context.viewer,
         ),
     )
 
@@ -98,8 +99,7 @@ def _filters(resource: Resource, parameters: Parameters, context: Context) -> di
             filters.setdefault(name, []).extend(_words(name, text) for text in texts)
             continue
         attribute = attributes.get(name)
-        hidden = attribute is not None and attribute.admin_only and not context.is_admin
-        if attribute is None or hidden or not _filterable(resource, attribute.key):
+        if attribute is None or attribute.is_hidden(context) or not _filterable(resource, attribute.key):
             unknown.append(name)
             continue
         try:
@@ -123,7 +123,7 @@ def _filterable(resource: Resource, key: str) -> bool:
     return key in resource.live_filters or resource.store.filterable(key)
 
 
-def _sort(resource: Resource, parameters: Parameters) -> list[tuple[str, bool]]:
+def _sort(resource: Resource, parameters: Parameters, context: Context) -> list[tuple[str, bool]]:
     names, directions = parameters.get("sort_key", ()), parameters.get("sort_dir", ())
     if len(names) != len(directions):
         raise HTTPBadRequest(reason="The number of sort_keys and sort_dirs must be same")
@@ -131,7 +131,7 @@ def _sort(resource: Resource, parameters: Parameters) -> list[tuple[str, bool]]:
     order = []
     for name, direction in zip(names, directions, strict=True):
         attribute = attributes.get(name)
-        if attribute is None or not resource.store.sortable(attribute.key):
+        if attribute is None or attribute.is_hidden(context) or not resource.store.sortable(attribute.key):
             raise HTTPBadRequest(reason=f"{_ascii([name])} is invalid attribute for sort keys")
         if direction not in _DIRECTIONS:
             raise HTTPBadRequest(

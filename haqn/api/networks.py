@@ -20,8 +20,16 @@ NETWORK = Resource(
             *standard(),
             Attribute(name="admin_state_up", kind=Boolean(), post=True, put=True, default=True),
             Attribute(name="status", kind=Text(16)),
-            Attribute(name="shared", kind=Boolean(), post=True, put=True, default=False),
-            Attribute(name="router:external", kind=Boolean(), field="external", post=True, put=True, default=False),
+            Attribute(name="shared", kind=Boolean(), post=True, put=True, default=False, admin_sets=True),
+            Attribute(
+                name="router:external",
+                kind=Boolean(),
+                field="external",
+                post=True,
+                put=True,
+                default=False,
+                admin_sets=True,
+            ),
             Attribute(name="subnets", kind=ListOf(Uuid())),
             # RFC 791: every module must be able to forward 68 octets; 0 asks for the default, as in Neutron
             Attribute(name="mtu", kind=Integer(0, 65535), post=True, put=True),

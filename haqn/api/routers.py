@@ -8,11 +8,13 @@ from typing import Any
 import falcon
 
 from haqn.api.attributes import Attribute, Attributes, standard
-from haqn.api.endpoints import answer, read_object
+from haqn.api.endpoints import answer, context_of, read_object
 from haqn.api.kinds import Address, Boolean, Cidr, Invalid, Kind, ListOf, Nullable, Only, Record, Text, Uuid, is_uuid
 from haqn.api.resource import Resource
 from haqn.api.services import Services
-from haqn.db import interfaces, routers
+from haqn.db import access, interfaces, routers
+from haqn.db.session import Connection
+from haqn.db.store import Row
 from haqn.exceptions import BadRequest, HTTPBadRequest
 
 _GATEWAY = Record(
@@ -75,12 +77,16 @@ class AddInterface:
         subnet_id, port_id = _targets(read_object(request))
         if subnet_id is not None and port_id is not None:
             raise BadRequest(resource="router", msg="Cannot specify both subnet-id and port-id")
-        settings = self._services.settings
-        if port_id is not None:
-            added = self._services.write(lambda conn: interfaces.add_port(conn, settings, object_id, port_id))
-        else:
-            added = self._services.write(lambda conn: interfaces.add_subnet(conn, settings, object_id, str(subnet_id)))
-        answer(response, added)
+        settings, viewer = self._services.settings, context_of(request).viewer
+
+        def work(connection: Connection) -> Row:
+            if viewer is not None:
+                access.check_interface(connection, viewer, subnet_id, port_id)
+            if port_id is not None:
+                return interfaces.add_port(connection, settings, object_id, port_id)
+            return interfaces.add_subnet(connection, settings, object_id, str(subnet_id))
+
+        answer(response, self._services.write(work))
 
 
 class RemoveInterface:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import outbox, tables
+from haqn.db import access, outbox, tables
 from haqn.db.clock import utcnow
 from haqn.db.session import Connection
 from haqn.exceptions import NotFound, RevisionNumberConstraintFailed
@@ -45,6 +45,8 @@ class Query:
     reverse: bool = False
     #: fields that are to be loaded; None: all
     wanted: frozenset[str] | None = None
+    #: the project that asks: only what it may see; None: an admin
+    viewer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +72,12 @@ class Store:
         """The rows that `query` asks for, in its order. Raises `not_found` for an unknown marker."""
         order = [*((self._comparable(name), down) for name, down in query.sort), (self.table.c.id, False)]
         statement = sa.select(self.table)
+        if query.viewer is not None:
+            statement = statement.where(access.visible(self.table, query.viewer))
         for name, values in query.filters.items():
             statement = statement.where(self._condition(name, values))
         if query.marker is not None:
-            statement = statement.where(self._after(connection, query.marker, order, backwards=query.reverse))
+            statement = statement.where(self._after(connection, query, query.marker, order))
         statement = statement.order_by(*(_ordered(column, down != query.reverse) for column, down in order))
         if query.limit is not None:
             statement = statement.limit(query.limit)
@@ -162,21 +166,22 @@ class Store:
     def _after(
         self,
         connection: Connection,
+        query: Query,
         marker: str,
         order: Sequence[tuple[sa.ColumnElement[Any], bool]],
-        *,
-        backwards: bool,
     ) -> sa.ColumnElement[bool]:
-        """The condition that a row comes after (before) the row whose id is `marker`."""
-        values = connection.execute(
-            sa.select(*(column.label(f"c{n}") for n, (column, _) in enumerate(order))).where(self.table.c.id == marker)
-        ).first()
+        """The condition that a row comes after (before, for the page before) the row whose id is `marker`."""
+        columns = [column.label(f"c{n}") for n, (column, _) in enumerate(order)]
+        statement = sa.select(*columns).where(self.table.c.id == marker)
+        if query.viewer is not None:
+            statement = statement.where(access.visible(self.table, query.viewer))
+        values = connection.execute(statement).first()
         if values is None:
             raise self.missing(marker)
         alternatives = []
         equal: list[sa.ColumnElement[bool]] = []
         for (column, down), value in zip(order, values, strict=True):
-            beyond = column < value if down != backwards else column > value
+            beyond = column < value if down != query.reverse else column > value
             alternatives.append(sa.and_(*equal, beyond))
             equal.append(column == value)
         return sa.or_(*alternatives)

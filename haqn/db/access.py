@@ -1,0 +1,176 @@
+"""What a project may see and write, for callers that are no admins.
+
+A project sees what it owns, what is shared, and networks that are external. What it cannot see does not exist for it
+(404); what it sees and does not own it may not change (403). Identity comes from outside: here a caller is the id of
+a project, and "" (nobody's) sees nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from haqn.db import tables
+from haqn.db.session import Connection
+from haqn.exceptions import (
+    BadRequest,
+    HTTPBadRequest,
+    NetworkNotFound,
+    PolicyNotAuthorized,
+    PortNotFound,
+    SubnetNotFound,
+)
+
+_networks, _subnets, _ports = tables.networks, tables.subnets, tables.ports
+
+
+def visible(table: sa.Table, project_id: str) -> sa.ColumnElement[bool]:
+    """The rows of `table` that exist for the project."""
+    if not project_id or "project_id" not in table.c:
+        return sa.false()
+    alternatives = [table.c.project_id == project_id]
+    alternatives += [table.c[name].is_(True) for name in ("shared", "external") if name in table.c]
+    if table in (_subnets, _ports):
+        mine = [_networks.c.project_id == project_id]
+        if table is _subnets:
+            mine.append(_networks.c.shared.is_(True))
+        alternatives.append(table.c.network_id.in_(sa.select(_networks.c.id).where(sa.or_(*mine))))
+    return sa.or_(*alternatives)
+
+
+def owned(table: sa.Table, project_id: str, *, deleting: bool = False) -> sa.ColumnElement[bool]:
+    """The rows of `table` that the project may change; a network's owner may delete the ports on it, too."""
+    if not project_id or "project_id" not in table.c:
+        return sa.false()
+    own = table.c.project_id == project_id
+    if table is _ports and deleting:
+        on_own_network = sa.select(_networks.c.id).where(_networks.c.project_id == project_id)
+        return sa.or_(own, _ports.c.network_id.in_(on_own_network))
+    return own
+
+
+def meets(connection: Connection, table: sa.Table, object_id: str, condition: sa.ColumnElement[bool]) -> bool:
+    """Whether the row exists and `condition` holds for it."""
+    statement = sa.select(table.c.id).where(table.c.id == object_id, condition)
+    return connection.execute(statement).first() is not None
+
+
+def check_create(connection: Connection, kind: str, project_id: str, values: Mapping[str, Any]) -> None:
+    """Whether the project may create an object of `kind` like this, on what it refers to.
+
+    Raises HTTPBadRequest (for another project), PolicyNotAuthorized, the NotFound of what it refers to, BadRequest.
+    """
+    if not project_id:
+        raise HTTPBadRequest(reason="Running without keystone AuthN requires that project_id is specified")
+    if values["project_id"] != project_id:
+        raise HTTPBadRequest(
+            reason="Specifying 'project_id' or 'tenant_id' other than the authenticated project in request "
+            "requires admin privileges"
+        )
+    if kind in _CREATING:
+        _CREATING[kind](connection, project_id, values)
+
+
+def check_update(
+    connection: Connection, kind: str, project_id: str, object_id: str, changes: Mapping[str, Any]
+) -> None:
+    """Whether the project may make these changes to an object that it owns. Raises what `check_create` raises."""
+    if kind == "port":
+        network_id = connection.scalar(sa.select(_ports.c.network_id).where(_ports.c.id == object_id))
+        _check_port_values(connection, project_id, network_id or "", changes)
+        if "mac_address" in changes:
+            raise PolicyNotAuthorized(action="changing mac_address of a port")
+    elif kind in ("router", "floatingip"):
+        _CREATING[kind](connection, project_id, changes)
+
+
+def check_interface(connection: Connection, project_id: str, subnet_id: str | None, port_id: str | None) -> None:
+    """Whether the project may attach these to its router.
+
+    Raises SubnetNotFound, PortNotFound, BadRequest (a subnet that is seen and not owned), PolicyNotAuthorized.
+    """
+    if subnet_id is not None:
+        if not meets(connection, _subnets, subnet_id, visible(_subnets, project_id)):
+            raise SubnetNotFound(subnet_id=subnet_id)
+        if not meets(connection, _subnets, subnet_id, owned(_subnets, project_id)):
+            raise BadRequest(
+                resource="router",
+                msg=f"Cannot add interface to router because subnet {subnet_id} is not owned by project making the "
+                "request",
+            )
+    if port_id is not None:
+        _check_port_is_seen(connection, project_id, port_id)
+        if not meets(connection, _ports, port_id, owned(_ports, project_id)):
+            raise PolicyNotAuthorized(action="attaching another project's port to a router")
+
+
+def _check_network_is_seen(connection: Connection, project_id: str, network_id: str) -> None:
+    if not meets(connection, _networks, network_id, visible(_networks, project_id)):
+        raise NetworkNotFound(network_id=network_id)
+
+
+def _check_port_is_seen(connection: Connection, project_id: str, port_id: str) -> None:
+    if not meets(connection, _ports, port_id, visible(_ports, project_id)):
+        raise PortNotFound(port_id=port_id)
+
+
+def _check_subnet(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+    network_id = values["network_id"]
+    _check_network_is_seen(connection, project_id, network_id)
+    if not meets(connection, _networks, network_id, owned(_networks, project_id)):
+        raise PolicyNotAuthorized(action="creating a subnet on another project's network")
+
+
+def _check_port(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+    network_id = values["network_id"]
+    _check_network_is_seen(connection, project_id, network_id)
+    usable = sa.or_(owned(_networks, project_id), _networks.c.shared.is_(True))
+    if not meets(connection, _networks, network_id, usable):
+        raise PolicyNotAuthorized(action="creating a port on an external network")
+    _check_port_values(connection, project_id, network_id, values)
+
+
+def _check_port_values(connection: Connection, project_id: str, network_id: str, values: Mapping[str, Any]) -> None:
+    """On a network of others a project may not choose what could be taken for somebody else's."""
+    chosen = [name for name in ("mac_address",) if values.get(name) is not None]
+    chosen += [name for name in ("device_owner",) if (values.get(name) or "").startswith("network:")]
+    chosen += ["fixed_ips" for ip in values.get("fixed_ips") or () if "ip_address" in ip]
+    if chosen and not meets(connection, _networks, network_id, owned(_networks, project_id)):
+        raise PolicyNotAuthorized(action=f"choosing {chosen[0]} of a port on another project's network")
+
+
+def _check_router(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+    gateway = values.get("external_gateway_info")
+    if not gateway:
+        return
+    _check_network_is_seen(connection, project_id, gateway["network_id"])
+    if gateway.get("enable_snat") is False:
+        raise PolicyNotAuthorized(action="setting enable_snat of a router")
+    if gateway.get("external_fixed_ips"):
+        raise PolicyNotAuthorized(action="setting external_fixed_ips of a router")
+
+
+def _check_floating_ip(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+    if "floating_network_id" in values:
+        _check_network_is_seen(connection, project_id, values["floating_network_id"])
+    if values.get("floating_ip_address") is not None:
+        raise PolicyNotAuthorized(action="setting floating_ip_address of a floatingip")
+    port_id = values.get("port_id")
+    if port_id is not None:
+        _check_port_is_seen(connection, project_id, port_id)
+        if not meets(connection, _ports, port_id, owned(_ports, project_id)):
+            raise BadRequest(
+                resource="floatingip",
+                msg=f"Port {port_id} is associated with a different project than the floating IP, "
+                "and therefore cannot be bound",
+            )
+
+
+_CREATING: Mapping[str, Callable[[Connection, str, Mapping[str, Any]], None]] = {
+    "subnet": _check_subnet,
+    "port": _check_port,
+    "router": _check_router,
+    "floatingip": _check_floating_ip,
+}
