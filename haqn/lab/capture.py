@@ -64,6 +64,8 @@ class Capture:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            # Ctrl-C must not end it before it is asked for its result
+            start_new_session=True,
         )
         # tcpdump says that it listens once it does
         said = self._process.stderr.readline() if self._process.stderr else ""

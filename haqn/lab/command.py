@@ -29,6 +29,8 @@ def run(
             timeout=timeout,
             check=False,
             env=environment(),
+            # Ctrl-C is for this process alone, which then decides what has to end
+            start_new_session=True,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"cannot run {' '.join(arguments)}: {error}") from error

@@ -37,17 +37,24 @@ def run(name: str) -> int:
     """Tell the story; 0 only if every step held. The lab is gone afterwards, whatever happened."""
     board = Scoreboard()
     lab = Lab(name)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    told = False
     try:
         _Story(lab, board).tell()
+        told = True
     except (HaqnError, OSError) as error:
-        board.exactly("the story was told to its end", f"no: {error}", "yes")
+        board.say(f"    {error}")
     except KeyboardInterrupt:
-        board.exactly("the story was told to its end", "no: interrupted", "yes")
+        board.say("    interrupted")
     finally:
+        for number in previous:
+            # impatience must not leave half a lab behind
+            signal.signal(number, signal.SIG_IGN)
         board.say("cluster down")
         lab.destroy()
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    board.exactly("the story was told to its end", told, wanted=True)
     board.exactly("hosts and links left of the lab", len(lab.remains()), 0)
     print(f"\n{board.table()}\n\n{time.monotonic() - board.began:.0f} s; logs are in {lab.work_dir}")
     print("every step held" if board.all_held else "NOT every step held")

@@ -118,6 +118,8 @@ class Probe:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Ctrl-C must not end it before it is asked for its result
+            start_new_session=True,
         )
         if self._process.stdout is None or self._process.stdout.readline().strip() != "ready":
             _, said = self._process.communicate(timeout=_STOP_TIMEOUT)
