@@ -1,6 +1,7 @@
 """Puts a copy of the failover program where keepalived finds it, out of the way of upgrades of the package.
 
-The copy lies in a directory named by its digest; the link `failover` is switched to it atomically.
+The copy lies in a directory named by its digest; the link `failover` is switched to it atomically. The version before
+stays until the next start of the agent: a check that keepalived has just started may still have modules to load from it.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ def install(run_path: Path) -> Path:
             (package / name).write_bytes(content)
         unfinished.replace(target)
     link, new_link = run_path / "failover", run_path / ".failover"
+    in_use = {target.name, link.readlink().name if link.is_symlink() else ""}
     new_link.unlink(missing_ok=True)
     new_link.symlink_to(target.name)
     new_link.replace(link)
     for other in run_path.glob("failover-*"):
-        if other.name != target.name:
+        if other.name not in in_use:
             shutil.rmtree(other, ignore_errors=True)
     return run_path / ENTRY
