@@ -203,6 +203,10 @@ class GatewayIpInUse(InUse):
     message = "Current gateway ip {ip_address} already in use by port {port_id}. Unable to update."
 
 
+class SubnetPoolNotFound(NotFound):
+    message = "Subnet pool {subnetpool_id} could not be found."
+
+
 # ports and addresses
 
 
@@ -310,6 +314,53 @@ class FloatingIPPortAlreadyAssociated(InUse):
     )
 
 
+# security groups
+
+
+class SecurityGroupNotFound(NotFound):
+    message = "Security group {security_group_id} does not exist"
+
+
+class SecurityGroupInUse(InUse):
+    message = "Security Group {id} {reason}."
+
+
+class SecurityGroupCannotRemoveDefault(InUse):
+    message = "Insufficient rights for removing default security group."
+
+
+class SecurityGroupCannotUpdateDefault(InUse):
+    message = "Updating default security group not allowed."
+
+
+class SecurityGroupDefaultAlreadyExists(InUse):
+    message = "Default security group already exists."
+
+
+class SecurityGroupRuleNotFound(NotFound):
+    message = "Security group rule {security_group_rule_id} does not exist"
+
+
+class SecurityGroupRuleExists(InUse):
+    message = "Security group rule already exists. Rule id is {rule_id}."
+
+
+class SecurityGroupInvalidPortRange(BadRequest):
+    message = "For TCP/UDP protocols, port_range_min must be <= port_range_max"
+
+
+class SecurityGroupProtocolRequiredWithPorts(BadRequest):
+    message = "Must also specify protocol if port range is given."
+
+
+class SecurityGroupRemoteGroupAndRemoteIpPrefix(BadRequest):
+    message = "Only remote_ip_prefix or remote_group_id may be provided."
+
+
+class SecurityGroupRuleParameterConflict(BadRequest):
+    message = "Conflicting value ethertype {ethertype} for CIDR {cidr}"
+
+
 # standard attributes
 
 
@@ -350,3 +401,15 @@ class RouterSchedulingFailed(Conflict):
 
 class RouterReschedulingFailed(Conflict):
     message = "Failed rescheduling router {router_id}: {reason}."
+
+
+class AvailabilityZoneNotFound(NotFound):
+    message = "AvailabilityZone {availability_zone} could not be found."
+
+
+class InvalidDHCPAgent(AgentNotFound):
+    message = "Agent {agent_id} is not a valid DHCP Agent or has been disabled"
+
+
+class NetworkNotHostedByDhcpAgent(Conflict):
+    message = "The network {network_id} is not hosted by the DHCP agent {agent_id}."

@@ -11,16 +11,21 @@ from haqn.api import errors
 from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
 from haqn.api.context import Context
+from haqn.api.dhcp import AgentsOfNetwork, NetworkOfAgent, NetworksOfAgent
 from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions
 from haqn.api.endpoints import Collection, Item, context_of
 from haqn.api.floatingips import FLOATINGIP
+from haqn.api.ipavailability import NETWORK_IP_AVAILABILITY
 from haqn.api.livestate import LiveState
 from haqn.api.networks import NETWORK, SUBNET
 from haqn.api.nudge import Nudge
 from haqn.api.ports import PORT
-from haqn.api.routers import ROUTER, AddInterface, RemoveInterface
+from haqn.api.routers import ROUTER, AddInterface, AddRoutes, RemoveInterface, RemoveRoutes
+from haqn.api.securitygroups import SECURITY_GROUP, SECURITY_GROUP_RULE, SecurityGroups
 from haqn.api.services import Services
+from haqn.api.subnetpools import SubnetPool, SubnetPools
 from haqn.api.tags import Tag, Tags
+from haqn.api.zones import AvailabilityZones
 from haqn.db.session import Database
 from haqn.db.settings import Settings
 
@@ -28,37 +33,37 @@ LOG = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
-TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP)
-RESOURCES = (*TAGGED, AGENT)
+TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SECURITY_GROUP_RULE)
+RESOURCES = (*TAGGED, NETWORK_IP_AVAILABILITY, AGENT)
 
 
 def routes(services: Services) -> dict[str, object]:
     """URI template -> who answers."""
-    tags: dict[str, object] = {}
+    common: dict[str, object] = {}
+    for resource in RESOURCES:
+        path = f"/v2.0/{resource.path}"
+        common |= {path: Collection(resource, services), f"{path}/{{object_id}}": Item(resource, services)}
     for resource in TAGGED:
-        path = f"/v2.0/{resource.collection}/{{object_id}}/tags"
-        tags |= {path: Tags(resource, services), f"{path}/{{tag}}": Tag(resource, services)}
-    return {
-        **tags,
+        path = f"/v2.0/{resource.path}/{{object_id}}/tags"
+        common |= {path: Tags(resource, services), f"{path}/{{tag}}": Tag(resource, services)}
+    return common | {
         "/": Versions(),
         "/healthz": Health(),
         "/v2.0": Resources(RESOURCES),
         "/v2.0/extensions": Extensions(),
         "/v2.0/extensions/{alias}": Extension(),
-        "/v2.0/networks": Collection(NETWORK, services),
-        "/v2.0/networks/{object_id}": Item(NETWORK, services),
-        "/v2.0/subnets": Collection(SUBNET, services),
-        "/v2.0/subnets/{object_id}": Item(SUBNET, services),
-        "/v2.0/ports": Collection(PORT, services),
-        "/v2.0/ports/{object_id}": Item(PORT, services),
-        "/v2.0/routers": Collection(ROUTER, services),
-        "/v2.0/routers/{object_id}": Item(ROUTER, services),
         "/v2.0/routers/{object_id}/add_router_interface": AddInterface(services),
         "/v2.0/routers/{object_id}/remove_router_interface": RemoveInterface(services),
         "/v2.0/routers/{object_id}/l3-agents": AgentsOfRouter(services),
-        "/v2.0/floatingips": Collection(FLOATINGIP, services),
-        "/v2.0/floatingips/{object_id}": Item(FLOATINGIP, services),
-        "/v2.0/agents": Collection(AGENT, services),
+        "/v2.0/routers/{object_id}/add_extraroutes": AddRoutes(services),
+        "/v2.0/routers/{object_id}/remove_extraroutes": RemoveRoutes(services),
+        "/v2.0/networks/{object_id}/dhcp-agents": AgentsOfNetwork(services),
+        "/v2.0/security-groups": SecurityGroups(SECURITY_GROUP, services),
+        "/v2.0/availability_zones": AvailabilityZones(services),
+        "/v2.0/subnetpools": SubnetPools(),
+        "/v2.0/subnetpools/{object_id}": SubnetPool(),
+        "/v2.0/agents/{object_id}/dhcp-networks": NetworksOfAgent(services),
+        "/v2.0/agents/{object_id}/dhcp-networks/{network_id}": NetworkOfAgent(services),
         "/v2.0/agents/{object_id}": AgentItem(AGENT, services),
         "/v2.0/agents/{object_id}/l3-routers": RoutersOfAgent(services),
         "/v2.0/agents/{object_id}/l3-routers/{router_id}": RouterOfAgent(services),

@@ -146,4 +146,5 @@ def standard() -> tuple[Attribute, ...]:
         Attribute(name="updated_at", kind=Timestamp()),
         Attribute(name="revision_number", kind=Integer()),
         Attribute(name="tags", kind=ListOf(Text())),
+        Attribute(name="changed_since", kind=Timestamp(), shown=False),
     )

@@ -12,22 +12,36 @@ from haqn.exceptions import ExtensionNotFound
 
 #: alias -> (name, description); only what is true.
 EXTENSIONS: dict[str, tuple[str, str]] = {
+    "agent-resources-synced": ("Agents' resources synced", "Agents have an attribute for it, which is not used."),
     "agent": ("Agents", "The agents that carry out what the API is told, and whether they are alive."),
+    "allowed-address-pairs": ("Allowed address pairs", "Ports may use other addresses than their own."),
+    "availability_zone": ("Availability zones", "The zones that agents are in."),
+    "availability_zone_filter": ("Availability zone filters", "Lists of zones by name, resource and state."),
     "binding": ("Port Binding", "The host that a port is bound to."),
+    "dhcp_agent_scheduler": ("DHCP agent scheduler", "Which network is on which DHCP agent."),
+    "empty-string-filtering": ("Filters by the empty string", "Lists by attributes that are empty."),
     "ext-gw-mode": ("Router external gateway mode", "Routers with or without SNAT."),
     "external-net": ("External networks", "Networks that routers reach the outside by."),
     "extraroute": ("Extra routes", "Static routes of routers."),
+    "extraroute-atomic": ("Extra routes, one by one", "Static routes are added and removed without the others."),
     "fip-port-details": ("Floating IP port details", "Floating IPs tell of the port that they lead to."),
     "filter-validation": ("Filter validation", "An unknown filter is an error."),
     "ip-substring-filtering": ("IP address substring filtering", "Lists of ports by a part of an address."),
+    "l3-agent-scheduler-ha-chassis-priority": (
+        "Priorities of a router's L3 agents",
+        "The agent of the highest priority forwards; its pair's other routers move along.",
+    ),
     "l3-ha": ("HA routers", "Routers on two agents, of which one forwards and the other takes over."),
     "l3_agent_scheduler": ("L3 agent scheduler", "Which router is on which L3 agent."),
     "net-mtu": ("Network MTU", "The MTU of a network."),
     "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network may be changed."),
+    "network-ip-availability": ("Network IP availability", "How many addresses networks have left."),
+    "network_availability_zone": ("Network availability zones", "The zones that carry a network."),
     "pagination": ("Pagination", "Lists in pages."),
     "project-id": ("project_id", "The project of an object is called project_id, too."),
     "provider": ("Provider networks", "How a network is carried."),
     "revision-if-match": ("If-Match on revisions", "Writes may name the revision that they are for."),
+    "router_availability_zone": ("Router availability zones", "The zones that routers may be in, and are in."),
     "router": ("Routers", "Routers, gateways and interfaces."),
     "sort-key-validation": ("Sort key validation", "An unknown sort key is an error."),
     "sorting": ("Sorting", "Lists in a chosen order."),
@@ -58,7 +72,7 @@ class Resources:
             {
                 "name": resource.name,
                 "collection": resource.collection,
-                "links": [{"rel": "self", "href": f"{request.prefix}/v2.0/{resource.collection}"}],
+                "links": [{"rel": "self", "href": f"{request.prefix}/v2.0/{resource.path}"}],
             }
             for resource in self._resources
         ]

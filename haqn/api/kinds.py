@@ -171,6 +171,24 @@ class Cidr(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class Prefix(Kind):
+    """An IPv4 or IPv6 address or prefix, as it was given."""
+
+    def parse(self, value: object) -> str:
+        try:
+            ipaddress.ip_network(value if isinstance(value, str) else "", strict=False)
+        except ValueError:
+            raise Invalid(f"'{_short(value)}' is not a valid IP subnet.") from None
+        return str(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+    def from_text(self, text: str) -> str:
+        return Text().parse(text)
+
+
+@dataclass(frozen=True, slots=True)
 class Nullable(Kind):
     kind: Kind
 
@@ -183,6 +201,26 @@ class Nullable(Kind):
 
     def show(self, value: Any) -> Any:  # noqa: ANN401 the type of `kind`, or None
         return None if value is None else self.kind.show(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.kind.schema(), {"type": "null"}]}
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied(Kind):
+    """null means, and what is not set is shown as, `empty`."""
+
+    kind: Kind
+    empty: Any
+
+    def parse(self, value: object) -> Any:  # noqa: ANN401 the type of `kind`
+        return self.empty if value is None else self.kind.parse(value)
+
+    def from_text(self, text: str) -> Any:  # noqa: ANN401 the type of `kind`
+        return self.kind.from_text(text)
+
+    def show(self, value: Any) -> Any:  # noqa: ANN401 the type of `kind`
+        return self.empty if value is None else self.kind.show(value)
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [self.kind.schema(), {"type": "null"}]}

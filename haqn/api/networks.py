@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from haqn.api.attributes import REQUIRED, Attribute, Attributes, standard
-from haqn.api.kinds import Address, Boolean, Cidr, Integer, ListOf, Nullable, Only, Record, Text, Uuid
+from haqn.api.kinds import Address, Boolean, Cidr, Emptied, Integer, ListOf, Nullable, Only, Record, Text, Uuid
 from haqn.api.resource import Resource
 from haqn.db import networks, subnets
 from haqn.model import NetworkType
@@ -54,6 +54,8 @@ NETWORK = Resource(
                 post=True,
                 admin_only=True,
             ),
+            Attribute(name="availability_zone_hints", kind=Emptied(ListOf(Text(), most=16), []), post=True, default=()),
+            Attribute(name="availability_zones", kind=ListOf(Text())),
             Attribute(name="ipv4_address_scope", kind=Only(None)),
             Attribute(name="ipv6_address_scope", kind=Only(None)),
             Attribute(name="qos_policy_id", kind=Only(None)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from haqn.api.attributes import REQUIRED, Attribute, Attributes, standard
-from haqn.api.kinds import Address, Boolean, Json, ListOf, Mac, Record, Text, Uuid
+from haqn.api.kinds import Address, Boolean, Emptied, Json, ListOf, Mac, Prefix, Record, Text, Uuid
 from haqn.api.livestate import LiveState
 from haqn.api.resource import Resource
 from haqn.api.services import Services
@@ -14,6 +14,7 @@ from haqn.db.store import Row
 from haqn.model import VrrpState
 
 _FIXED_IP = Record({"subnet_id": Uuid(), "ip_address": Address()}, least=1)
+_ADDRESS_PAIR = Record({"ip_address": Prefix(), "mac_address": Mac()}, frozenset({"ip_address"}))
 _FIXED_IP_FILTER = Record({**_FIXED_IP.members, "ip_address_substr": Text(45)})
 
 
@@ -22,7 +23,7 @@ def _decorate(services: Services, rows: Sequence[Row]) -> None:
         if (binding := row.get("router_binding")) is not None:
             row["binding_host_id"] = active_host(services.live_state, binding)
         row["vif_type"] = "bridge" if row["binding_host_id"] else "unbound"
-        row["vif_details"] = {}
+        row["vif_details"] = {"port_filter": False}
 
 
 def active_host(live_state: LiveState, binding: Row) -> str:
@@ -59,7 +60,7 @@ PORT = Resource(
             Attribute(name="device_owner", kind=Text(), post=True, put=True, default=""),
             Attribute(
                 name="binding:host_id",
-                kind=Text(),
+                kind=Emptied(Text(), ""),
                 field="binding_host_id",
                 needs="router_binding",
                 post=True,
@@ -69,7 +70,7 @@ PORT = Resource(
             ),
             Attribute(
                 name="binding:profile",
-                kind=Json(),
+                kind=Emptied(Json(), {}),
                 field="binding_profile",
                 post=True,
                 put=True,
@@ -84,6 +85,9 @@ PORT = Resource(
                 put=True,
                 default="normal",
             ),
+            # records: no traffic of a port is filtered, so every address pair is allowed
+            Attribute(name="security_groups", kind=ListOf(Uuid()), post=True, put=True),
+            Attribute(name="allowed_address_pairs", kind=Emptied(ListOf(_ADDRESS_PAIR), []), post=True, put=True),
             Attribute(name="binding:vif_type", kind=Text(), field="vif_type", needs="router_binding", admin_only=True),
             Attribute(
                 name="binding:vif_details", kind=Json(), field="vif_details", needs="router_binding", admin_only=True

@@ -26,7 +26,7 @@ def _as_asked(_services: Services, _connection: Connection, filters: dict[str, S
 class Resource:
     """One kind of object; `None` for a rule means that there is no such verb."""
 
-    #: plural, as in the URL and in lists
+    #: plural, as in lists
     collection: str
     attributes: Attributes
     store: Store
@@ -42,3 +42,8 @@ class Resource:
     @property
     def name(self) -> str:
         return self.attributes.resource
+
+    @property
+    def path(self) -> str:
+        """The collection as URLs have it."""
+        return self.collection.replace("_", "-")

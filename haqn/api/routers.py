@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from haqn.api.attributes import Attribute, Attributes, standard
-from haqn.api.endpoints import answer, context_of, read_object
+from haqn.api.endpoints import answer, context_of, read_object, show_all
 from haqn.api.kinds import Address, Boolean, Cidr, Invalid, Kind, ListOf, Nullable, Only, Record, Text, Uuid, is_uuid
 from haqn.api.resource import Resource
 from haqn.api.services import Services
@@ -27,6 +27,9 @@ _GATEWAY = Record(
     },
     frozenset({"network_id"}),
 )
+
+
+_ROUTES = ListOf(Record({"destination": Cidr(), "nexthop": Address()}, frozenset({"destination", "nexthop"})))
 
 
 class _Gateway(Nullable):
@@ -52,18 +55,56 @@ ROUTER = Resource(
             Attribute(name="ha", kind=Boolean(), post=True, put=True, admin_only=True),
             Attribute(name="distributed", kind=Only(False), post=True, put=True, admin_only=True),
             Attribute(name="external_gateway_info", kind=_Gateway(_GATEWAY), post=True, put=True),
-            Attribute(
-                name="routes",
-                kind=ListOf(
-                    Record({"destination": Cidr(), "nexthop": Address()}, frozenset({"destination", "nexthop"}))
-                ),
-                put=True,
-            ),
+            Attribute(name="routes", kind=_ROUTES, put=True),
             Attribute(name="availability_zone_hints", kind=ListOf(Text(), most=16), post=True, default=()),
+            Attribute(name="availability_zones", kind=ListOf(Text())),
             Attribute(name="flavor_id", kind=Only(None), post=True),
         ),
     ),
 )
+
+
+class _Routes:
+    """Changes some of a router's routes, whatever the others are, in one transaction."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def on_put(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
+        _check_router_id(object_id)
+        body = read_object(request).get("router")
+        given = body.get("routes") if isinstance(body, dict) and set(body) == {"routes"} else None
+        try:
+            routes = _ROUTES.parse(given)
+        except Invalid as error:
+            raise HTTPBadRequest(reason=f"Invalid input for routes. Reason: {error}") from None
+        services = self._services
+
+        def work(connection: Connection) -> Row:
+            present = routers.STORE.bare(connection, object_id, lock=True)["routes"]
+            changes = {"routes": self.changed(present, routes)}
+            return routers.update(connection, services.settings, object_id, changes)
+
+        row = services.write(work)
+        answer(response, {"router": show_all(ROUTER, services, [row], context_of(request))[0]})
+
+    def changed(self, present: list[Row], given: list[Row]) -> list[Row]:
+        """The router's routes afterwards."""
+        raise NotImplementedError
+
+
+class AddRoutes(_Routes):
+    """`PUT /v2.0/routers/{object_id}/add_extraroutes`; a route that is there already stays."""
+
+    def changed(self, present: list[Row], given: list[Row]) -> list[Row]:
+        return [*present, *(route for route in given if route not in present)]
+
+
+class RemoveRoutes(_Routes):
+    """`PUT /v2.0/routers/{object_id}/remove_extraroutes`; a route that is not there is not missed."""
+
+    def changed(self, present: list[Row], given: list[Row]) -> list[Row]:
+        return [route for route in present if route not in given]
 
 
 class AddInterface:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import outbox, tables, tags
+from haqn.db import outbox, tables, tags, zones
 from haqn.db.owners import DeviceOwner
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -21,7 +21,7 @@ from haqn.exceptions import (
     NoNetworkAvailable,
     TunnelIdInUse,
 )
-from haqn.model import NetworkType
+from haqn.model import AgentType, NetworkType
 
 #: Outer Ethernet (14), IPv4 (20), UDP (8) and VXLAN (8) headers, RFC 7348.
 VXLAN_OVERHEAD = 50
@@ -43,13 +43,17 @@ STORE = Store(
     kind="network",
     table=_networks,
     not_found=NetworkNotFound,
-    children={"subnets": _load_subnets, **tags.CHILDREN},
+    children={"subnets": _load_subnets, "availability_zones": zones.load_of_networks, **tags.CHILDREN},
     conditions=tags.conditions(_networks),
 )
 
 
 def create(connection: Connection, settings: Settings, values: Row) -> Row:
-    """Insert a network. Raises InvalidInput, FlatNetworkInUse, TunnelIdInUse, NoNetworkAvailable."""
+    """Insert a network.
+
+    Raises AvailabilityZoneNotFound, InvalidInput, FlatNetworkInUse, TunnelIdInUse, NoNetworkAvailable.
+    """
+    zones.check(connection, AgentType.LINUX_BRIDGE, values["availability_zone_hints"])
     network_type = NetworkType(values.get("network_type") or NetworkType.VXLAN)
     physical_network, segmentation_id = values.get("physical_network"), values.get("segmentation_id")
     _check_provider(network_type, physical_network, segmentation_id)
@@ -69,7 +73,7 @@ def create(connection: Connection, settings: Settings, values: Row) -> Row:
             "mtu": _mtu(settings, network_type, values.get("mtu")),
         },
     )
-    return {**row, "subnets": []}
+    return {**row, "subnets": [], "availability_zones": []}
 
 
 def update(connection: Connection, settings: Settings, network_id: str, changes: Row) -> Row:

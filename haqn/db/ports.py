@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import associations, ipam, tables, tags
+from haqn.db import associations, ipam, securitygroups, tables, tags
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import ROUTER_OWNERS, SERVICE_OWNERS
 from haqn.db.session import Connection
@@ -83,17 +83,47 @@ def _with_fixed_ip(values: Sequence[tuple[str, str]]) -> sa.ColumnElement[bool]:
     return sa.exists().where(*meets)
 
 
+def _on_host(values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Ports that are bound to one of the hosts; a router's port is on the host of the designated ACTIVE."""
+    bindings, pairs, agents = tables.bindings, tables.pairs, tables.agents
+    routers = (
+        sa.select(bindings.c.router_id)
+        .select_from(
+            bindings.outerjoin(pairs, pairs.c.id == bindings.c.pair_id).join(
+                agents, agents.c.id == sa.func.coalesce(pairs.c.active_agent_id, bindings.c.agent_id)
+            )
+        )
+        .where(agents.c.host.in_(values))
+    )
+    of_router = _ports.c.device_owner.in_(ROUTER_OWNERS)
+    return sa.or_(
+        sa.and_(sa.not_(of_router), _ports.c.binding_host_id.in_(values)),
+        sa.and_(of_router, _ports.c.device_id.in_(routers)),
+    )
+
+
 STORE = Store(
     kind="port",
     table=_ports,
     not_found=PortNotFound,
-    children={"fixed_ips": load_fixed_ips, "router_binding": _load_router_binding, **tags.CHILDREN},
-    conditions={"fixed_ips": _with_fixed_ip, **tags.conditions(_ports)},
+    children={
+        "fixed_ips": load_fixed_ips,
+        "router_binding": _load_router_binding,
+        "security_groups": securitygroups.load_of_ports,
+        **tags.CHILDREN,
+    },
+    conditions={
+        "binding_host_id": _on_host,
+        "fixed_ips": _with_fixed_ip,
+        "security_groups": securitygroups.with_port_groups,
+        **tags.conditions(_ports),
+    },
 )
 
 
 def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequence[ipam.Allocation]) -> Row:
-    """Insert a port that has the addresses `chosen`. Raises MacAddressInUse."""
+    """Insert a port that has the addresses `chosen`. Raises MacAddressInUse, SecurityGroupNotFound."""
+    group_ids = values.pop("security_groups", [])
     row = STORE.insert(
         connection,
         {
@@ -106,12 +136,15 @@ def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequ
             "binding_vnic_type": "normal",
             "name": "",
             "description": "",
+            "allowed_address_pairs": [],
             **values,
             "mac_address": _mac(connection, settings, values["network_id"], values.get("mac_address")),
         },
     )
     ipam.take(connection, row["id"], chosen)
-    return {**row, "fixed_ips": [_as_row(allocation) for allocation in chosen], "router_binding": None}
+    securitygroups.set_of_port(connection, row["id"], group_ids, new=True)
+    fixed_ips = [_as_row(allocation) for allocation in chosen]
+    return {**row, "fixed_ips": fixed_ips, "router_binding": None, "security_groups": sorted(group_ids)}
 
 
 def create(connection: Connection, settings: Settings, values: Row) -> Row:
@@ -136,6 +169,8 @@ def update(connection: Connection, settings: Settings, port_id: str, changes: Ro
         _check_owner(changes)
     if "fixed_ips" in changes:
         replace_addresses(connection, row, changes.pop("fixed_ips"))
+    if "security_groups" in changes:
+        securitygroups.set_of_port(connection, port_id, changes.pop("security_groups"))
     if "mac_address" in changes and changes["mac_address"] != row["mac_address"]:
         changes["mac_address"] = _mac(connection, settings, row["network_id"], changes["mac_address"])
     STORE.update(connection, port_id, changes)

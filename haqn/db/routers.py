@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import associations, ipam, ports, tables, tags
+from haqn.db import associations, ipam, ports, tables, tags, zones
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import INTERFACE_OWNERS, ROUTER_OWNERS, DeviceOwner, interface_owner
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
 from haqn.db.store import Row, Store, select_in
 from haqn.exceptions import BadRequest, InvalidRoutes, RouterInUse, RouterNotFound
+from haqn.model import AgentType
 
 _ports = tables.ports
 _allocations = tables.ip_allocations
@@ -46,7 +47,11 @@ STORE = Store(
     kind="router",
     table=tables.routers,
     not_found=RouterNotFound,
-    children={"external_gateway_info": _load_gateways, **tags.CHILDREN},
+    children={
+        "external_gateway_info": _load_gateways,
+        "availability_zones": zones.load_of_routers,
+        **tags.CHILDREN,
+    },
     conditions=tags.conditions(tables.routers),
 )
 
@@ -54,8 +59,9 @@ STORE = Store(
 def create(connection: Connection, settings: Settings, values: Row) -> Row:
     """Insert a router, and the port of its gateway when `external_gateway_info` is given.
 
-    Raises NetworkNotFound, BadRequest (no external network), and the errors of `ipam.choose`.
+    Raises AvailabilityZoneNotFound, NetworkNotFound, BadRequest (no external network), and the errors of `ipam.choose`.
     """
+    zones.check(connection, AgentType.L3, values["availability_zone_hints"])
     router_id = ports.new_id()
     info = values.pop("external_gateway_info", None)
     port = None if info is None else _insert_gateway(connection, settings, router_id, info)
@@ -74,7 +80,7 @@ def create(connection: Connection, settings: Settings, values: Row) -> Row:
         },
     )
     gateway = None if port is None else _gateway_info(port["network_id"], enable_snat, port["fixed_ips"])
-    return {**row, "external_gateway_info": gateway}
+    return {**row, "external_gateway_info": gateway, "availability_zones": []}
 
 
 def update(connection: Connection, settings: Settings, router_id: str, changes: Row) -> Row:

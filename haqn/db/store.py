@@ -26,6 +26,8 @@ Loader = Callable[[Connection, Sequence[Row]], None]
 #: Makes a condition of the values of a filter.
 Condition = Callable[[Sequence[Any]], sa.ColumnElement[bool]]
 
+#: The filter of lists by the time of the last change.
+CHANGED_SINCE = "changed_since"
 #: SQLite takes 32766 variables in a statement, PostgreSQL 65535.
 _CHUNK = 10000
 
@@ -66,7 +68,9 @@ class Store:
         return name in self.table.c and not isinstance(self.table.c[name].type, sa.JSON)
 
     def filterable(self, name: str) -> bool:
-        return self.sortable(name) or name in self.conditions
+        return (
+            self.sortable(name) or name in self.conditions or (name == CHANGED_SINCE and "updated_at" in self.table.c)
+        )
 
     def list(self, connection: Connection, query: Query) -> list[Row]:
         """The rows that `query` asks for, in its order. Raises `not_found` for an unknown marker."""
@@ -151,6 +155,8 @@ class Store:
     def _condition(self, name: str, values: Sequence[Any]) -> sa.ColumnElement[bool]:
         if name in self.conditions:
             return self.conditions[name](values)
+        if name == CHANGED_SINCE:
+            return sa.and_(self.table.c.updated_at >= max(values))
         column = self.table.c[name]
         given = [value for value in values if value is not None]
         condition = column == given[0] if len(given) == 1 else column.in_(given)

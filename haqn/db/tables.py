@@ -65,6 +65,8 @@ networks = sa.Table(
     # one network a VXLAN id, and one flat network a physical network, whatever the worker:
     # NULLs are distinct in a unique constraint
     sa.Column("segment_key", sa.String(96), unique=True),
+    # NULL: none
+    sa.Column("availability_zone_hints", sa.JSON),
 )
 
 subnets = sa.Table(
@@ -104,6 +106,8 @@ ports = sa.Table(
     sa.Column("binding_host_id", Host, nullable=False, server_default="", index=True),
     sa.Column("binding_profile", sa.JSON, nullable=False),
     sa.Column("binding_vnic_type", sa.String(64), nullable=False, server_default="normal"),
+    # NULL: none
+    sa.Column("allowed_address_pairs", sa.JSON),
     sa.UniqueConstraint("network_id", "mac_address"),
 )
 
@@ -243,4 +247,34 @@ tags = sa.Table(
     metadata,
     sa.Column("object_id", Uuid, primary_key=True),
     sa.Column("tag", Name, primary_key=True),
+)
+
+security_groups = sa.Table(
+    "security_groups",
+    metadata,
+    _id(),
+    *_standard(),
+    sa.Column("stateful", sa.Boolean, nullable=False),
+)
+
+security_group_rules = sa.Table(
+    "security_group_rules",
+    metadata,
+    _id(),
+    *_standard(),
+    _ref("security_group_id", "security_groups.id", ondelete="CASCADE"),
+    _ref("remote_group_id", "security_groups.id", nullable=True, ondelete="CASCADE"),
+    sa.Column("direction", sa.String(7), nullable=False),
+    sa.Column("ethertype", sa.String(4), nullable=False),
+    sa.Column("protocol", sa.String(16)),
+    sa.Column("port_range_min", sa.Integer),
+    sa.Column("port_range_max", sa.Integer),
+    sa.Column("remote_ip_prefix", Cidr),
+)
+
+port_security_groups = sa.Table(
+    "port_security_groups",
+    metadata,
+    sa.Column("port_id", Uuid, sa.ForeignKey("ports.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("security_group_id", Uuid, sa.ForeignKey("security_groups.id"), primary_key=True, index=True),
 )
