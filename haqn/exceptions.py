@@ -396,7 +396,7 @@ class RouterNotHostedByL3Agent(Conflict):
 
 
 class RouterSchedulingFailed(Conflict):
-    message = "Failed scheduling router {router_id} to the L3 Agent {agent_id}."
+    message = "Failed scheduling router {router_id} to the L3 Agent {agent_id}: {reason}."
 
 
 class RouterReschedulingFailed(Conflict):

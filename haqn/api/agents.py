@@ -10,7 +10,7 @@ import falcon
 
 from haqn.api.attributes import Attribute, Attributes
 from haqn.api.endpoints import Item, answer, context_of, read_object, show_all
-from haqn.api.kinds import Boolean, Invalid, Json, Only, Text, Timestamp, Uuid, is_uuid
+from haqn.api.kinds import Boolean, Integer, Invalid, Json, Nullable, Only, Text, Timestamp, Uuid, is_uuid
 from haqn.api.livestate import LiveState
 from haqn.api.resource import Resource
 from haqn.api.routers import ROUTER
@@ -18,7 +18,7 @@ from haqn.api.services import Services
 from haqn.db import agents, routers
 from haqn.db.session import Connection
 from haqn.db.store import Row
-from haqn.exceptions import AgentInUse, HTTPBadRequest, RouterSchedulingFailed
+from haqn.exceptions import AgentInUse, HTTPBadRequest, RouterReschedulingFailed, RouterSchedulingFailed
 from haqn.model import AgentType, VrrpState
 
 #: Agents' times have a space where other resources' have a T.
@@ -103,12 +103,19 @@ class RoutersOfAgent:
 
     def on_post(self, request: falcon.Request, response: falcon.Response, object_id: str) -> None:
         _check_agent_id(object_id)
-        router_id = _router_id(read_object(request))
+        body = read_object(request)
+        router_id, priority = _router_id(body), _priority(body)
         if self._services.live_state.alive(object_id) is False:
             with self._services.database.read() as connection:
                 agents.STORE.bare(connection, object_id)
-            raise RouterSchedulingFailed(router_id=router_id, agent_id=object_id)
-        self._services.write(lambda connection: agents.pin(connection, object_id, router_id))
+            raise RouterSchedulingFailed(router_id=router_id, agent_id=object_id, reason="it is dead")
+
+        def work(connection: Connection) -> None:
+            agents.pin(connection, object_id, router_id)
+            if priority is not None:
+                agents.set_priority(connection, object_id, router_id, priority)
+
+        self._services.write(work)
         answer(response, None, HTTPStatus.CREATED)
 
 
@@ -117,6 +124,32 @@ class RouterOfAgent:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+
+    def on_put(self, request: falcon.Request, response: falcon.Response, object_id: str, router_id: str) -> None:
+        """`{"ha_chassis_priority": n}`: the agent forwards if that is more than the other member has."""
+        _check_agent_id(object_id)
+        if not is_uuid(router_id):
+            raise routers.STORE.missing(router_id)
+        priority = _priority(read_object(request))
+        if priority is None:
+            raise HTTPBadRequest(reason="ha_chassis_priority must be given")
+
+        def work(connection: Connection) -> int | None:
+            now = agents.set_priority(connection, object_id, router_id, priority)
+            if now == agents.PRIORITIES[0]:
+                self._check_it_can_take_over(connection, object_id, router_id)
+            return now
+
+        answer(response, {"ha_chassis_priority": self._services.write(work)})
+
+    def _check_it_can_take_over(self, connection: Connection, agent_id: str, router_id: str) -> None:
+        live_state = self._services.live_state
+        hosting = {agent["id"]: (agent["host"], pair_id) for agent, pair_id in agents.agents_of(connection, router_id)}
+        host, pair_id = hosting[agent_id]
+        if live_state.alive(agent_id) is False:
+            raise RouterReschedulingFailed(router_id=router_id, reason=f"{host} is dead")
+        if pair_id is not None and live_state.pair_state(host, pair_id) is VrrpState.FAULT:
+            raise RouterReschedulingFailed(router_id=router_id, reason=f"{host} reports FAULT on pair {pair_id}")
 
     def on_delete(self, _request: falcon.Request, response: falcon.Response, object_id: str, router_id: str) -> None:
         _check_agent_id(object_id)
@@ -141,7 +174,13 @@ class AgentsOfRouter:
         states = [_ha_state(self._services.live_state, row["host"], pair_id) for row, pair_id in hosting]
         answer(
             response,
-            {"agents": [{**agent, "ha_state": state} for agent, state in zip(shown, states, strict=True)]},
+            {
+                "agents": [
+                    # without a standby there is only one, and nothing to be above or below of
+                    {**agent, "ha_state": state, "ha_chassis_priority": None if state is None else priority}
+                    for agent, state, priority in zip(shown, states, agents.PRIORITIES, strict=False)
+                ]
+            },
         )
 
 
@@ -160,3 +199,12 @@ def _router_id(body: Mapping[str, Any]) -> str:
         return Uuid().parse(body.get("router_id"))
     except Invalid as error:
         raise HTTPBadRequest(reason=f"Invalid input for router_id. Reason: {error}") from None
+
+
+def _priority(body: Mapping[str, Any]) -> int | None:
+    """`ha_chassis_priority` of the body; None: not given."""
+    try:
+        priority: int | None = Nullable(Integer(0, 65535)).parse(body.get("ha_chassis_priority"))
+    except Invalid as error:
+        raise HTTPBadRequest(reason=f"Invalid input for ha_chassis_priority. Reason: {error}") from None
+    return priority

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import outbox, routers, tables
+from haqn.db import eligibility, outbox, routers, tables
+from haqn.db.bindings import switch_over
 from haqn.db.clock import utcnow
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -22,10 +23,14 @@ from haqn.exceptions import (
     RouterHostedByL3Agent,
     RouterNotHostedByL3Agent,
     RouterReschedulingFailed,
+    RouterSchedulingFailed,
 )
 from haqn.model import AgentType
 
 _agents, _pairs, _bindings, _pins = tables.agents, tables.pairs, tables.bindings, tables.pins
+
+#: `ha_chassis_priority` of the designated ACTIVE and of the BACKUP; only their order means anything.
+PRIORITIES = (2, 1)
 
 
 def _among(values: Sequence[Collection[str]]) -> sa.ColumnElement[bool]:
@@ -101,7 +106,8 @@ def agents_of(connection: Connection, router_id: str) -> list[tuple[Row, int | N
 def pin(connection: Connection, agent_id: str, router_id: str) -> None:
     """Record that an operator wants the agent to host the router; nothing when it was recorded before.
 
-    Raises InvalidL3Agent, RouterNotFound, RouterHostedByL3Agent (as many agents as it can have are pinned already).
+    Raises InvalidL3Agent, RouterNotFound, RouterHostedByL3Agent (as many agents as it can have are pinned already),
+    RouterSchedulingFailed (the agent cannot carry the router out, or has no room).
     """
     agent = connection.execute(sa.select(_agents).where(_agents.c.id == agent_id)).mappings().first()
     if agent is None or agent["agent_type"] != AgentType.L3 or not agent["admin_state_up"]:
@@ -112,8 +118,35 @@ def pin(connection: Connection, agent_id: str, router_id: str) -> None:
         return
     if len(pinned) >= (2 if router["ha"] else 1):
         raise RouterHostedByL3Agent(router_id=router_id, agent_id=", ".join(sorted(pinned)))
+    if not any(hosting["id"] == agent_id for hosting, _ in agents_of(connection, router_id)):
+        why = eligibility.why_not(connection, dict(agent), router)
+        if why:
+            raise RouterSchedulingFailed(router_id=router_id, agent_id=agent_id, reason=why)
     connection.execute(_pins.insert().values(router_id=router_id, agent_id=agent_id, created_at=utcnow()))
     outbox.record(connection, "router", router_id)
+
+
+def set_priority(connection: Connection, agent_id: str, router_id: str, priority: int) -> int | None:
+    """Let the agent be the designated ACTIVE of the router's pair if `priority` is above the other member's, and its
+    BACKUP if it is below; the agent's priority afterwards. All routers of the pair move along.
+
+    None: the router has no standby, so that there is nothing to choose. Raises AgentNotFound, RouterNotFound,
+    RouterNotHostedByL3Agent.
+    """
+    STORE.bare(connection, agent_id)
+    hosting = agents_of(connection, router_id)
+    place = next((place for place, (agent, _) in enumerate(hosting) if agent["id"] == agent_id), None)
+    if place is None:
+        raise RouterNotHostedByL3Agent(router_id=router_id, agent_id=agent_id)
+    pair_id = hosting[place][1]
+    if pair_id is None:
+        return None
+    own, other = (PRIORITIES[place], PRIORITIES[1 - place])
+    if (priority - other) * (own - other) >= 0:
+        return own
+    switch_over(connection, pair_id)
+    outbox.record(connection, "pair", str(pair_id))
+    return other
 
 
 def unpin(connection: Connection, agent_id: str, router_id: str) -> None:

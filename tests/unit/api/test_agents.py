@@ -150,3 +150,67 @@ def test_pins_that_cannot_be(api, add_agent, bind, live_state, database):
     bind(router["id"], one)
     kept = api.delete(f"agents/{one}/l3-routers/{router['id']}", 409)
     assert kept["type"] == "RouterReschedulingFailed"
+
+
+def test_a_pin_that_the_agent_cannot_carry_out(api, add_agent, bind):
+    heartbeat = {"zone": "a", "physical_networks": ["other"], "max_routers": 1, "allowed_routers": []}
+    full, elsewhere = add_agent("net1", heartbeat=heartbeat), add_agent("net2", heartbeat={"zone": "b"})
+    picky = add_agent("net3", heartbeat={"allowed_routers": [UNKNOWN]})
+    network, _ = api.external()
+    plain, hinted, routed = (
+        api.post("routers"),
+        api.post("routers", availability_zone_hints=["nova"]),
+        api.post("routers", external_gateway_info={"network_id": network["id"]}),
+    )
+    bind(api.post("routers")["id"], full)
+
+    def refusal(agent_id, router):
+        body = {"router_id": router["id"]}
+        error = api.call("POST", f"agents/{agent_id}/l3-routers", 409, body)["NeutronError"]
+        assert error["type"] == "RouterSchedulingFailed"
+        return error["message"]
+
+    assert "full" in refusal(full, plain)
+    assert "zone" in refusal(elsewhere, hinted)
+    assert "physical network ext" in refusal(full, routed)
+    assert "not allowed" in refusal(picky, plain)
+    api.call("POST", f"agents/{elsewhere}/l3-routers", 201, {"router_id": plain["id"]})
+
+
+def test_the_active_member_is_forced_by_its_priority(api, add_agent, bind, live_state, nudge):
+    one, two, three = add_agent("net1"), add_agent("net2"), add_agent("net3")
+    router, plain = api.post("routers"), api.post("routers", ha=False)
+    bind(router["id"], one, two)
+    bind(plain["id"], one)
+
+    def priorities():
+        agents = api.get(f"routers/{router['id']}/l3-agents")["agents"]
+        return [(agent["host"], agent["ha_chassis_priority"]) for agent in agents]
+
+    def put(agent_id, priority, status=200, router_id=router["id"]):
+        path = f"agents/{agent_id}/l3-routers/{router_id}"
+        answer = api.call("PUT", path, status, {"ha_chassis_priority": priority})
+        return answer["NeutronError"]["type"] if status >= 400 else answer["ha_chassis_priority"]
+
+    assert priorities() == [("net1", 2), ("net2", 1)]
+    told = len(nudge.lines)
+    assert put(two, 2) == 1
+    assert put(one, 100) == 2
+    assert priorities() == [("net1", 2), ("net2", 1)]
+    assert put(two, 100) == 2
+    assert priorities() == [("net2", 2), ("net1", 1)]
+    assert nudge.lines[-1] > nudge.lines[told - 1]
+    assert put(two, 0) == 1
+    assert priorities() == [("net1", 2), ("net2", 1)]
+    live_state.pair_states = {("net2", 65536): VrrpState.FAULT}
+    assert put(two, 3, 409) == "RouterReschedulingFailed"
+    live_state.pair_states = {}
+    live_state.alive_agents = {two: False}
+    assert put(two, 3, 409) == "RouterReschedulingFailed"
+    assert priorities() == [("net1", 2), ("net2", 1)]
+    assert put(one, 5, router_id=plain["id"]) is None
+    assert put(three, 5, 409) == "RouterNotHostedByL3Agent"
+    assert put(UNKNOWN, 5, 404) == "AgentNotFound"
+    assert put(one, 5, 404, UNKNOWN) == "RouterNotFound"
+    assert put(one, "high", 400) == "HTTPBadRequest"
+    api.call("PUT", f"agents/{one}/l3-routers/{router['id']}", 400, {})
