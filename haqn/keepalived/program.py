@@ -1,7 +1,7 @@
 """Puts a copy of the failover program where keepalived finds it, out of the way of upgrades of the package.
 
 The copy lies in a directory named by its digest; the link `failover` is switched to it atomically. The version before
-stays until the next start of the agent: a check that keepalived has just started may still have modules to load from it.
+stays until the agent starts again: a check that keepalived has just started may still have modules to load from it.
 """
 
 from __future__ import annotations
