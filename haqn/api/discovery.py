@@ -10,12 +10,12 @@ from haqn.api.endpoints import answer
 from haqn.api.resource import Resource
 from haqn.exceptions import ExtensionNotFound
 
-#: alias -> (name, description); only what is true.
+#: alias -> (name, description); only what is true. Clients find some by Neutron's names.
 EXTENSIONS: dict[str, tuple[str, str]] = {
     "agent-resources-synced": ("Agents' resources synced", "Agents have an attribute for it, which is not used."),
     "agent": ("Agents", "The agents that carry out what the API is told, and whether they are alive."),
     "allowed-address-pairs": ("Allowed address pairs", "Ports may use other addresses than their own."),
-    "availability_zone": ("Availability zones", "The zones that agents are in."),
+    "availability_zone": ("Availability Zone", "The zones that agents are in."),
     "availability_zone_filter": ("Availability zone filters", "Lists of zones by name, resource and state."),
     "binding": ("Port Binding", "The host that a port is bound to."),
     "dhcp_agent_scheduler": ("DHCP agent scheduler", "Which network is on which DHCP agent."),
@@ -36,12 +36,15 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "net-mtu": ("Network MTU", "The MTU of a network."),
     "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network may be changed."),
     "network-ip-availability": ("Network IP availability", "How many addresses networks have left."),
-    "network_availability_zone": ("Network availability zones", "The zones that carry a network."),
+    "network_availability_zone": ("Network Availability Zone", "The zones that carry a network."),
     "pagination": ("Pagination", "Lists in pages."),
     "project-id": ("project_id", "The project of an object is called project_id, too."),
     "provider": ("Provider networks", "How a network is carried."),
     "revision-if-match": ("If-Match on revisions", "Writes may name the revision that they are for."),
-    "router_availability_zone": ("Router availability zones", "The zones that routers may be in, and are in."),
+    "router_availability_zone": ("Router Availability Zone", "The zones that routers may be in, and are in."),
+    "quota-check-limit": ("Quota check limit", "A new limit may be checked against what is used."),
+    "quota_details": ("Quota details", "Limits of projects, and what they use of them."),
+    "quotas": ("Quotas", "How many objects a project may have."),
     "router": ("Routers", "Routers, gateways and interfaces."),
     "sort-key-validation": ("Sort key validation", "An unknown sort key is an error."),
     "sorting": ("Sorting", "Lists in a chosen order."),
