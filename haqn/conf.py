@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 from oslo_config import cfg
 from oslo_config import types as cfg_types
@@ -64,6 +63,16 @@ API_OPTS: list[cfg.Opt] = [
     cfg.IntOpt("physical_network_mtu", default=1500, min=68, help="MTU of the underlay and of flat networks."),
 ]
 
+QUOTA_OPTS: list[cfg.Opt] = [
+    cfg.IntOpt("quota_network", default=100, min=-1, help="Networks that a project may have; -1: no limit."),
+    cfg.IntOpt("quota_subnet", default=100, min=-1, help="Subnets that a project may have; -1: no limit."),
+    cfg.IntOpt("quota_port", default=500, min=-1, help="Ports that a project may have; -1: no limit."),
+    cfg.IntOpt("quota_router", default=10, min=-1, help="Routers that a project may have; -1: no limit."),
+    cfg.IntOpt("quota_floatingip", default=50, min=-1, help="Floating IPs that a project may have; -1: no limit."),
+    cfg.IntOpt("quota_security_group", default=10, min=-1, help="Security groups of a project; -1: no limit."),
+    cfg.IntOpt("quota_security_group_rule", default=100, min=-1, help="Rules of all of them; -1: no limit."),
+]
+
 MONITOR_OPTS: list[cfg.Opt] = [
     cfg.IntOpt("advert_interval_ms", default=100, min=10, max=10000, help="VRRP advertisement interval of pairs."),
     cfg.IntOpt("scatter_width", default=4, min=1, help="Largest number of peers over which an agent's routers spread."),
@@ -104,6 +113,7 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "database": DATABASE_OPTS,
     "etcd": ETCD_OPTS,
     "api": API_OPTS,
+    "quotas": QUOTA_OPTS,
     "monitor": MONITOR_OPTS,
     "agent": AGENT_OPTS,
 }
@@ -119,7 +129,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return list(GROUPS.items())
 
 
-def load(arguments: Sequence[str] | None = None, *, prog: str = "haqn", **overrides: Any) -> cfg.ConfigOpts:
+def load(arguments: Sequence[str] | None = None, *, prog: str = "haqn", **overrides: object) -> cfg.ConfigOpts:
     """Read the configuration (`--config-file`, else /etc/haqn/haqn.conf where it exists).
 
     `overrides` are `group__option=value`. Raises oslo.config's own errors, which name the option.

@@ -413,3 +413,14 @@ class InvalidDHCPAgent(AgentNotFound):
 
 class NetworkNotHostedByDhcpAgent(Conflict):
     message = "The network {network_id} is not hosted by the DHCP agent {agent_id}."
+
+
+# quotas
+
+
+class OverQuota(Conflict):
+    message = "Quota exceeded for resources: {overs}."
+
+
+class InvalidQuotaValue(Conflict):
+    message = "Change would make usage less than 0 for the following resources: {unders}."

@@ -26,7 +26,7 @@ class Guard:
     """
 
     def __init__(self, resources: Sequence[Resource], database: Database) -> None:
-        self._stores = {resource.path: resource.store for resource in resources}
+        self._resources = {resource.path: resource for resource in resources}
         self._database = database
 
     def process_resource(
@@ -36,9 +36,12 @@ class Guard:
         template = request.uri_template or ""
         if context.is_admin or "{object_id}" not in template:
             return
-        store, object_id = self._stores.get(template.split("/")[2]), params["object_id"]
-        if store is None or any(part in template for part in _SCHEDULING):
+        resource, object_id = self._resources.get(template.split("/")[2]), params["object_id"]
+        if resource is None or any(part in template for part in _SCHEDULING):
             raise PolicyNotAuthorized(action=f"{request.method} of {template}")
+        store = resource.store
+        if resource.for_admins:
+            raise store.missing(ascii(object_id[:255])[1:-1])
         if not is_uuid(object_id):
             return
         with self._database.read() as connection:

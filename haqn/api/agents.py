@@ -53,6 +53,7 @@ def _translate(services: Services, connection: Connection, filters: dict[str, Se
 AGENT = Resource(
     collection="agents",
     store=agents.STORE,
+    for_admins=True,
     update=agents.update,
     delete=agents.delete,
     decorate=_decorate,

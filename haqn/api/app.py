@@ -20,6 +20,8 @@ from haqn.api.livestate import LiveState
 from haqn.api.networks import NETWORK, SUBNET
 from haqn.api.nudge import Nudge
 from haqn.api.ports import PORT
+from haqn.api.quotas import AllQuotas, DefaultQuota, Quota, QuotaDetails
+from haqn.api.readiness import Readiness
 from haqn.api.routers import ROUTER, AddInterface, AddRoutes, RemoveInterface, RemoveRoutes
 from haqn.api.securitygroups import SECURITY_GROUP, SECURITY_GROUP_RULE, SecurityGroups
 from haqn.api.services import Services
@@ -49,6 +51,11 @@ def routes(services: Services) -> dict[str, object]:
     return common | {
         "/": Versions(),
         "/healthz": Health(),
+        "/readyz": Readiness(services),
+        "/v2.0/quotas": AllQuotas(services),
+        "/v2.0/quotas/{project_id}": Quota(services),
+        "/v2.0/quotas/{project_id}/default": DefaultQuota(services),
+        "/v2.0/quotas/{project_id}/details": QuotaDetails(services),
         "/v2.0": Resources(RESOURCES),
         "/v2.0/extensions": Extensions(),
         "/v2.0/extensions/{alias}": Extension(),

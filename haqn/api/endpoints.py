@@ -15,7 +15,7 @@ from haqn.api.context import Context
 from haqn.api.kinds import Integer, Invalid, is_uuid
 from haqn.api.resource import Resource
 from haqn.api.services import Services
-from haqn.db import access
+from haqn.db import access, quotas
 from haqn.db.session import Connection
 from haqn.db.store import Query, Row
 from haqn.exceptions import HTTPBadRequest
@@ -138,6 +138,7 @@ class Collection:
             if viewer is not None:
                 access.check_create(connection, self._resource.name, viewer, values)
             rows.append(create(connection, settings, dict(values)))
+        quotas.enforce(connection, settings, {values["project_id"] for values in wanted}, [self._resource.name])
         return rows
 
 

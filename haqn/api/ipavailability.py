@@ -12,6 +12,7 @@ _LOADED = "subnet_ip_availability"
 NETWORK_IP_AVAILABILITY = Resource(
     collection="network_ip_availabilities",
     store=ipavailability.STORE,
+    for_admins=True,
     attributes=Attributes(
         "network_ip_availability",
         (

@@ -43,7 +43,7 @@ def parse(resource: Resource, parameters: Parameters, context: Context) -> Listi
             marker=None if marker is None else _marker(resource, marker),
             reverse=_page_reverse(parameters),
             wanted=wanted(resource, fields),
-            viewer=context.viewer,
+            viewer="" if resource.for_admins and not context.is_admin else context.viewer,
         ),
     )
 

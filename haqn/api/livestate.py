@@ -25,6 +25,10 @@ _AGENT_TYPES = frozenset(AgentType)
 class LiveState(Protocol):
     """Liveness of agents and the VRRP states of pairs; None means unknown."""
 
+    def known(self) -> bool:
+        """Whether anything is known at all."""
+        ...
+
     def alive(self, agent_id: str) -> bool | None:
         """Whether the agent's lease exists."""
         ...
@@ -36,6 +40,9 @@ class LiveState(Protocol):
 
 class NoLiveState:
     """Knows nothing."""
+
+    def known(self) -> bool:
+        return False
 
     def alive(self, agent_id: str) -> bool | None:  # noqa: ARG002 the signature is LiveState's
         return None
@@ -66,8 +73,11 @@ class EtcdLiveState:
         self._heartbeats.stop()
         self._reports.stop()
 
+    def known(self) -> bool:
+        return self._agents_known.is_set() and self._heartbeats.staleness <= self._longest_silence
+
     def alive(self, agent_id: str) -> bool | None:
-        if not self._agents_known.is_set() or self._heartbeats.staleness > self._longest_silence:
+        if not self.known():
             return None
         return agent_id in self._agents
 

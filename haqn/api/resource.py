@@ -33,6 +33,8 @@ class Resource:
     create: Callable[[Connection, Settings, Row], Row] | None = None
     update: Callable[[Connection, Settings, str, Row], Row] | None = None
     delete: Callable[[Connection, Settings, str], None] | None = None
+    #: nobody else sees any of it
+    for_admins: bool = False
     #: adds to the rows what SQL does not know
     decorate: Callable[[Services, Sequence[Row]], None] = _as_stored
     #: attributes that SQL does not know, but that `translate` can turn into filters of the store

@@ -7,7 +7,7 @@ a project, and "" (nobody's) sees nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,10 +20,11 @@ from haqn.exceptions import (
     NetworkNotFound,
     PolicyNotAuthorized,
     PortNotFound,
+    SecurityGroupNotFound,
     SubnetNotFound,
 )
 
-_networks, _subnets, _ports = tables.networks, tables.subnets, tables.ports
+_networks, _subnets, _ports, _groups = tables.networks, tables.subnets, tables.ports, tables.security_groups
 
 
 def visible(table: sa.Table, project_id: str) -> sa.ColumnElement[bool]:
@@ -116,6 +117,17 @@ def _check_port_is_seen(connection: Connection, project_id: str, port_id: str) -
         raise PortNotFound(port_id=port_id)
 
 
+def _check_groups_are_seen(connection: Connection, project_id: str, group_ids: Iterable[str]) -> None:
+    for group_id in group_ids:
+        if not meets(connection, _groups, group_id, visible(_groups, project_id)):
+            raise SecurityGroupNotFound(security_group_id=group_id)
+
+
+def _check_rule(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+    named = (values["security_group_id"], values.get("remote_group_id"))
+    _check_groups_are_seen(connection, project_id, [group_id for group_id in named if group_id is not None])
+
+
 def _check_subnet(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
     network_id = values["network_id"]
     _check_network_is_seen(connection, project_id, network_id)
@@ -134,6 +146,7 @@ def _check_port(connection: Connection, project_id: str, values: Mapping[str, An
 
 def _check_port_values(connection: Connection, project_id: str, network_id: str, values: Mapping[str, Any]) -> None:
     """On a network of others a project may not choose what could be taken for somebody else's."""
+    _check_groups_are_seen(connection, project_id, values.get("security_groups") or ())
     chosen = [name for name in ("mac_address",) if values.get(name) is not None]
     chosen += [name for name in ("device_owner",) if (values.get(name) or "").startswith("network:")]
     chosen += ["fixed_ips" for ip in values.get("fixed_ips") or () if "ip_address" in ip]
@@ -173,4 +186,5 @@ _CREATING: Mapping[str, Callable[[Connection, str, Mapping[str, Any]], None]] = 
     "port": _check_port,
     "router": _check_router,
     "floatingip": _check_floating_ip,
+    "security_group_rule": _check_rule,
 }

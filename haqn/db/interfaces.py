@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import associations, ipam, ports, routers, tables
+from haqn.db import associations, ipam, ports, quotas, routers, tables
 from haqn.db.owners import INTERFACE_OWNERS, interface_owner
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -30,7 +30,7 @@ _subnets = tables.subnets
 def add_subnet(connection: Connection, settings: Settings, router_id: str, subnet_id: str) -> Row:
     """Give the router a new port with the subnet's gateway address; the answer of add_router_interface.
 
-    Raises RouterNotFound, SubnetNotFound, BadRequest (no gateway, overlap), IpAddressAlreadyAllocated.
+    Raises RouterNotFound, SubnetNotFound, BadRequest (no gateway, overlap), IpAddressAlreadyAllocated, OverQuota.
     """
     router = routers.STORE.bare(connection, router_id, lock=True)
     found = ipam.subnets_where(connection, _subnets.c.id == subnet_id)
@@ -50,6 +50,7 @@ def add_subnet(connection: Connection, settings: Settings, router_id: str, subne
     }
     port = ports.insert(connection, settings, values, chosen)
     routers.STORE.update(connection, router_id, {})
+    quotas.enforce(connection, settings, [router["project_id"]], ["port"])
     return _answer(router, port["id"], port["network_id"], [subnet.id])
 
 

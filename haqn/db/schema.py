@@ -5,6 +5,7 @@ Knows Alembic. The revisions are in `migrations/versions`.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -40,15 +41,25 @@ def check(url: str) -> None:
     engine = create_engine(url)
     try:
         with translated(), engine.connect() as connection:
-            present = MigrationContext.configure(connection).get_current_revision()
+            check_connection(connection)
     finally:
         engine.dispose()
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def check_connection(connection: sa.Connection) -> None:
+    """The same as `check`, over a connection that is there."""
+    present = MigrationContext.configure(connection).get_current_revision()
+    wanted = _newest_revision()
     if present != wanted:
         raise SchemaOutdated(
             f"the database's schema is at revision {present}, this version of haqn needs {wanted}: "
             "run `haqn-manage db upgrade`"
         )
+
+
+@functools.cache
+def _newest_revision() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def _config(connection: sa.Connection | None = None) -> Config:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from oslo_config import cfg
 
@@ -16,6 +17,8 @@ class Settings:
     vni_min: int = 1
     vni_max: int = 65535
     physical_network_mtu: int = 1500
+    #: resource -> the most of it that a project may have by default; -1: no limit
+    quotas: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Settings:
@@ -25,4 +28,5 @@ class Settings:
             vni_min=conf.api.vni_min,
             vni_max=conf.api.vni_max,
             physical_network_mtu=conf.api.physical_network_mtu,
+            quotas={name.removeprefix("quota_"): most for name, most in conf.quotas.items()},
         )

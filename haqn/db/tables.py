@@ -278,3 +278,15 @@ port_security_groups = sa.Table(
     sa.Column("port_id", Uuid, sa.ForeignKey("ports.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("security_group_id", Uuid, sa.ForeignKey("security_groups.id"), primary_key=True, index=True),
 )
+
+# Limits of projects that differ from the defaults; -1: none.
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    sa.Column("project_id", Project, primary_key=True),
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("most", sa.Integer, nullable=False),
+)
+
+# One row a project, which is locked while its objects are counted.
+quota_locks = sa.Table("quota_locks", metadata, sa.Column("project_id", Project, primary_key=True))

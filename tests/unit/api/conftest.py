@@ -24,6 +24,9 @@ class FakeLiveState:
         self.alive_agents = {}
         self.pair_states = {}
 
+    def known(self):
+        return bool(self.alive_agents)
+
     def alive(self, agent_id):
         return self.alive_agents.get(agent_id)
 

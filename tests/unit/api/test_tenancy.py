@@ -259,6 +259,31 @@ def test_agents_are_for_admins(api, add_agent, bobs):
     assert len(api.get("agents", 200, ADMIN)["agents"]) == 1
 
 
+def test_how_full_networks_are_is_for_admins(api, bobs):
+    path = f"network-ip-availabilities/{bobs['networks']['id']}"
+    assert api.get("network-ip-availabilities", 200, BOB) == {"network_ip_availabilities": []}
+    api.get(path, 404, BOB)
+    api.get(path, 200, ADMIN)
+
+
+def test_security_groups_of_others_cannot_be_used(api, bobs):
+    def group(headers):
+        body = {"security_group": {"name": "g"}}
+        return api.call("POST", "security-groups", 201, body, headers)["security_group"]["id"]
+
+    mine, alices = group(BOB), group(ALICE)
+    port = {"network_id": bobs["networks"]["id"], "security_groups": [alices]}
+    assert api.post("ports", 404, BOB, **port)["type"] == "SecurityGroupNotFound"
+    api.put(f"ports/{bobs['ports']['id']}", 404, BOB, security_groups=[mine, alices])
+    api.put(f"ports/{bobs['ports']['id']}", 200, BOB, security_groups=[mine])
+    for groups in ({"security_group_id": alices}, {"security_group_id": mine, "remote_group_id": alices}):
+        body = {"security_group_rule": {"direction": "ingress", **groups}}
+        api.call("POST", "security-group-rules", 404, body, BOB)
+    listed = api.get("security-groups", 200, BOB)["security_groups"]
+    assert {found["project_id"] for found in listed} == {"b"}
+    api.get(f"security-groups/{alices}", 404, BOB)
+
+
 def test_names_in_the_place_of_ids_are_not_found(api):
     for collection in COLLECTIONS:
         api.get(f"{collection}/name", 404, BOB)
