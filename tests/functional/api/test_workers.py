@@ -28,9 +28,10 @@ def server(new_database, tmp_path_factory):
         yield server
 
 
-def post(url, collection, **attributes):
+def post(url, collection, headers=None, /, **attributes):
     """A request on a connection of its own, so that the kernel spreads requests over the workers."""
-    return requests.post(f"{url}/v2.0/{collection}", json={collection[:-1]: attributes}, timeout=60)
+    body = {collection[:-1]: attributes}
+    return requests.post(f"{url}/v2.0/{collection}", json=body, headers=headers, timeout=60)
 
 
 def at_once(works):
@@ -75,6 +76,13 @@ def test_no_vxlan_id_is_given_twice(server):
     assert len({answer.json()["network"]["provider:segmentation_id"] for answer in answers}) == 50
     chosen = {"provider:segmentation_id": 5000}
     assert statuses(at_once([lambda: post(server.url, "networks", **chosen)] * 8)) == {201: 1, 409: 7}
+
+
+def test_no_project_gets_more_than_its_quota(server):
+    headers = {"X-Project-Id": uuid.uuid4().hex, "X-Roles": "member"}
+    answers = at_once([lambda: post(server.url, "routers", headers)] * 30)
+    assert statuses(answers) == {201: 10, 409: 20}
+    assert {a.json()["NeutronError"]["type"] for a in answers if a.status_code == 409} == {"OverQuota"}
 
 
 def test_a_router_takes_one_of_two_overlapping_subnets(server):
