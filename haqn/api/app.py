@@ -7,7 +7,7 @@ import logging
 import falcon
 from oslo_config import cfg
 
-from haqn.api import errors
+from haqn.api import errors, quantum_v1
 from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
 from haqn.api.context import Context
@@ -48,33 +48,37 @@ def routes(services: Services) -> dict[str, object]:
     for resource in TAGGED:
         path = f"/v2.0/{resource.path}/{{object_id}}/tags"
         common |= {path: Tags(resource, services), f"{path}/{{tag}}": Tag(resource, services)}
-    return common | {
-        "/": Versions(),
-        "/healthz": Health(),
-        "/readyz": Readiness(services),
-        "/v2.0/quotas": AllQuotas(services),
-        "/v2.0/quotas/{project_id}": Quota(services),
-        "/v2.0/quotas/{project_id}/default": DefaultQuota(services),
-        "/v2.0/quotas/{project_id}/details": QuotaDetails(services),
-        "/v2.0": Resources(RESOURCES),
-        "/v2.0/extensions": Extensions(),
-        "/v2.0/extensions/{alias}": Extension(),
-        "/v2.0/routers/{object_id}/add_router_interface": AddInterface(services),
-        "/v2.0/routers/{object_id}/remove_router_interface": RemoveInterface(services),
-        "/v2.0/routers/{object_id}/l3-agents": AgentsOfRouter(services),
-        "/v2.0/routers/{object_id}/add_extraroutes": AddRoutes(services),
-        "/v2.0/routers/{object_id}/remove_extraroutes": RemoveRoutes(services),
-        "/v2.0/networks/{object_id}/dhcp-agents": AgentsOfNetwork(services),
-        "/v2.0/security-groups": SecurityGroups(SECURITY_GROUP, services),
-        "/v2.0/availability_zones": AvailabilityZones(services),
-        "/v2.0/subnetpools": SubnetPools(),
-        "/v2.0/subnetpools/{object_id}": SubnetPool(),
-        "/v2.0/agents/{object_id}/dhcp-networks": NetworksOfAgent(services),
-        "/v2.0/agents/{object_id}/dhcp-networks/{network_id}": NetworkOfAgent(services),
-        "/v2.0/agents/{object_id}": AgentItem(AGENT, services),
-        "/v2.0/agents/{object_id}/l3-routers": RoutersOfAgent(services),
-        "/v2.0/agents/{object_id}/l3-routers/{router_id}": RouterOfAgent(services),
-    }
+    return (
+        common
+        | quantum_v1.routes(services)
+        | {
+            "/": Versions(),
+            "/healthz": Health(),
+            "/readyz": Readiness(services),
+            "/v2.0/quotas": AllQuotas(services),
+            "/v2.0/quotas/{project_id}": Quota(services),
+            "/v2.0/quotas/{project_id}/default": DefaultQuota(services),
+            "/v2.0/quotas/{project_id}/details": QuotaDetails(services),
+            "/v2.0": Resources(RESOURCES),
+            "/v2.0/extensions": Extensions(),
+            "/v2.0/extensions/{alias}": Extension(),
+            "/v2.0/routers/{object_id}/add_router_interface": AddInterface(services),
+            "/v2.0/routers/{object_id}/remove_router_interface": RemoveInterface(services),
+            "/v2.0/routers/{object_id}/l3-agents": AgentsOfRouter(services),
+            "/v2.0/routers/{object_id}/add_extraroutes": AddRoutes(services),
+            "/v2.0/routers/{object_id}/remove_extraroutes": RemoveRoutes(services),
+            "/v2.0/networks/{object_id}/dhcp-agents": AgentsOfNetwork(services),
+            "/v2.0/security-groups": SecurityGroups(SECURITY_GROUP, services),
+            "/v2.0/availability_zones": AvailabilityZones(services),
+            "/v2.0/subnetpools": SubnetPools(),
+            "/v2.0/subnetpools/{object_id}": SubnetPool(),
+            "/v2.0/agents/{object_id}/dhcp-networks": NetworksOfAgent(services),
+            "/v2.0/agents/{object_id}/dhcp-networks/{network_id}": NetworkOfAgent(services),
+            "/v2.0/agents/{object_id}": AgentItem(AGENT, services),
+            "/v2.0/agents/{object_id}/l3-routers": RoutersOfAgent(services),
+            "/v2.0/agents/{object_id}/l3-routers/{router_id}": RouterOfAgent(services),
+        }
+    )
 
 
 def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts) -> App:
@@ -84,6 +88,7 @@ def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cf
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     errors.install(app)
+    app.add_error_handler(quantum_v1.Fault, quantum_v1.on_fault)
     for template, resource in routes(services).items():
         app.add_route(template, resource)
     return app

@@ -65,7 +65,8 @@ def test_how_full_networks_are(api):
     shown = api.get(f"network-ip-availabilities/{network['id']}")["network_ip_availability"]
     assert (shown["network_name"], shown["project_id"]) == ("n", "p1")
     assert (shown["total_ips"], shown["used_ips"]) == (253 + 8, 1)
-    assert shown["subnet_ip_availability"][0] == {
+    entries = {entry["subnet_id"]: entry for entry in shown["subnet_ip_availability"]}
+    assert entries[subnet["id"]] == {
         "subnet_id": subnet["id"],
         "subnet_name": "",
         "cidr": "10.0.0.0/24",
