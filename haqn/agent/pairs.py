@@ -22,8 +22,9 @@ from haqn.exceptions import HaqnError, HostError
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.failover.gate import Gate
 from haqn.failover.state import BACKUP_LEVEL, DESIGNATED_LEVEL, ORDERED_LEVEL, StateDirectory
-from haqn.keepalived import config, program
+from haqn.keepalived import config
 from haqn.keepalived.daemon import Daemon
+from haqn.keepalived.program import Program
 from haqn.linux import nftables
 from haqn.model import FIRST_EPOCH, FIRST_PAIR_ID, Role, VrrpState
 
@@ -40,7 +41,8 @@ class PairsSettings:
     """Where things are on this host."""
 
     run_path: Path
-    log_path: Path
+    #: outlives a reboot
+    state_path: Path
     host: str
     ha_address: str
     ha_interface: str
@@ -61,12 +63,12 @@ def role_level(document: PairDocument, carried_epoch: int, level: int | None, *,
 
     Only a newer pair epoch changes a role; within one, the failover program decides, and the agent merely lowers
     the level to "designated" once the peer is known to have given way. A host that comes up anew in an old pair
-    claims nothing from a peer that has taken over.
+    claims nothing from a peer that has taken over: it has no level, but it knows the epoch or finds a later one.
     """
     if document.epoch > carried_epoch or level is None:
         if document.role is Role.BACKUP:
             return BACKUP_LEVEL
-        returning = level is None and document.epoch > FIRST_EPOCH
+        returning = level is None and (carried_epoch > 0 or document.epoch > FIRST_EPOCH)
         return DESIGNATED_LEVEL if document.settled or returning else ORDERED_LEVEL
     if document.role is Role.ACTIVE and document.settled and is_master and level > DESIGNATED_LEVEL:
         return DESIGNATED_LEVEL
@@ -79,12 +81,15 @@ class Pairs:
     def __init__(self, settings: PairsSettings, templates: jinja2.Environment) -> None:
         self._settings = settings
         self._templates = templates
-        directory = settings.run_path / "pairs"
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        settings.log_path.mkdir(parents=True, exist_ok=True)
+        directory, epochs = settings.run_path / "pairs", settings.state_path / "pairs"
+        for path in (directory, epochs):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.state = StateDirectory(str(directory))
-        self.daemon = Daemon(settings.run_path, settings.log_path / "keepalived.log")
-        self._program = f"{settings.python} -SIE {program.install(settings.run_path)}"
+        #: of epochs only: a reboot takes all but these away
+        self._epochs = StateDirectory(str(epochs))
+        self.daemon = Daemon(settings.run_path, settings.state_path / "keepalived.log")
+        self._fifo = str(settings.run_path / "notify.fifo")
+        self._program = Program(settings.run_path, self.state.path, self._fifo, settings.python, settings.gate_lease_ms)
         self._documents: dict[int, PairDocument] = {}
         self._last_refresh = 0.0
         self._silent_checks = 0
@@ -107,24 +112,27 @@ class Pairs:
         if not holding or (wanted and not self.state.pairs() - set(wanted)):
             self._apply_daemon(errors)
         if not holding:
-            self._forget(self.state.pairs() - set(wanted))
+            self._forget((self.state.pairs() | self._epochs.pairs()) - set(wanted))
         return errors
 
     def _carry_out(self, document: PairDocument) -> None:
         pair = document.pair_id
-        carried, level = self.state.epoch(pair), self.state.role(pair)
+        carried, level = self._epochs.epoch(pair), self.state.role(pair)
         new = role_level(document, carried, level, is_master=self.state.is_master(pair))
         if new is not None and new != level:
             LOG.info("pair %d: role level %s -> %d (epoch %d, %s)", pair, level, new, document.epoch, document.role)
             self.state.write_role(pair, new)
         if document.epoch > carried:
-            self.state.write_epoch(pair, document.epoch)
+            self._epochs.write_epoch(pair, document.epoch)
 
     def _apply_daemon(self, errors: dict[str, str]) -> None:
         try:
             if not self._documents:
                 self.daemon.stop()
+                self._program.stop_consumer()
                 return
+            # it must be there before keepalived is, to keep the FIFO open
+            self._program.ensure_consumer()
             settings = self._settings
             self.daemon.apply(
                 config.render(
@@ -135,8 +143,8 @@ class Pairs:
                         ha_interface=settings.ha_interface,
                         uplinks=settings.uplinks,
                         pairs_directory=self.state.path,
-                        fifo=str(settings.run_path / "notify.fifo"),
-                        program=self._program,
+                        fifo=self._fifo,
+                        program=self._program.command,
                         gate_lease_ms=settings.gate_lease_ms,
                     ),
                     self._documents.values(),
@@ -153,6 +161,7 @@ class Pairs:
             for pair in pairs:
                 gate.close(pair)
                 self.state.forget(pair)
+                self._epochs.forget(pair)
 
     def check_health(self) -> None:
         """To be called once a second: make a lost gate again, start keepalived when it died, replace a frozen one.
@@ -180,6 +189,7 @@ class Pairs:
             return
         self._silent_checks = 0
         try:
+            self._program.ensure_consumer()
             self.daemon.apply(self.daemon.config.read_text())
         except (HostError, OSError) as error:
             LOG.error("keepalived: %s", error)
@@ -213,7 +223,7 @@ class Pairs:
             observed = self.state.observed(pair)
             if observed is None:
                 continue
-            epoch = self.state.epoch(pair)
+            epoch = self._epochs.epoch(pair)
             reports.append(
                 PairReport(
                     pair_id=pair,

@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
             pairs = Pairs(
                 PairsSettings(
                     run_path=Path(conf.run_path),
-                    log_path=Path(conf.state_path),
+                    state_path=Path(conf.state_path),
                     host=conf.host,
                     ha_address=conf.agent.ha_address,
                     ha_interface=_interface_with(netlink, conf.agent.ha_address),

@@ -1,4 +1,7 @@
-"""Carries out what keepalived writes to its notification FIFO, in order, for as long as keepalived lives.
+"""Carries out what keepalived writes to its notification FIFO, in order.
+
+Not started by keepalived (whose notify_fifo_script is killed at each reload, with what it has not read yet), but by the
+agent, and by keepalived's check (refresh.py) when it is gone; it outlives both.
 
 Becoming MASTER: open the gate, raise the role level, point the local bridges here, announce. Anything else: close the
 gate; if it was MASTER before, drop the role level. Knows gates, files and announcements; knows nothing of what is in
@@ -21,20 +24,25 @@ from haqn.failover import announce
 from haqn.failover.gate import Gate
 from haqn.failover.state import BACKUP_LEVEL, MASTER, TOOK_OVER_LEVEL, StateDirectory
 
+DELETED = "DELETED"
 _EVENT = re.compile(r'^INSTANCE "P(\d+)" (MASTER|BACKUP|FAULT|STOP|DELETED) \d+$')
 #: seconds after a takeover at which the announcements are sent again: a frame may be lost, and the host that gave way
 #: may have sent one of its own after ours
 _REPEATS = (0.05, 0.5, 2.0)
 _NICE = -15
+#: milliseconds between looks whether the FIFO is still the one that the path leads to
+_LOOK_MS = 1000
+#: seconds that a predecessor has to leave
+_PREDECESSOR_LEAVES = 2.0
 
 
 def parse(line: str) -> tuple[int, str] | None:
-    """(pair, VRRP state) of a line that is about an instance of ours; STOP and DELETED are the end of BACKUP, too."""
+    """(pair, VRRP state or DELETED) of a line that is about an instance of ours; a stopped one is a BACKUP."""
     match = _EVENT.match(line.strip())
     if not match:
         return None
     state = match[2]
-    return int(match[1]), state if state in (MASTER, "FAULT") else "BACKUP"
+    return int(match[1]), "BACKUP" if state == "STOP" else state
 
 
 class Consumer:
@@ -66,7 +74,10 @@ class Consumer:
                     if was_master:
                         self._directory.write_role(pair, BACKUP_LEVEL)
                     won = [other for other in won if other != pair]
-                self._directory.write_observed(pair, state)
+                if state == DELETED:
+                    self._directory.forget_observed(pair)
+                else:
+                    self._directory.write_observed(pair, state)
         rows = [row for pair in won for row in self._rows(pair)]
         announce.claim(rows)
         announce.announce(rows)
@@ -104,48 +115,84 @@ class Consumer:
             pass
 
 
-def run(directory: str, lease_ms: int, fifo: str) -> int:
-    """Consume until keepalived closes the FIFO or stops this process. Exit status 1: another consumer lives."""
+class Fifo:
+    """The notification FIFO, open for reading and writing, so that nothing that is in it is lost while keepalived
+    reloads (it closes its end then), and that its end is never seen."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.descriptor = -1
+        self._buffer = b""
+        self.reopen_if_replaced()
+
+    def reopen_if_replaced(self) -> bool:
+        """Open the FIFO that the path leads to, and make it if there is none. True: it is another one than before."""
+        try:
+            os.mkfifo(self._path, 0o600)
+        except FileExistsError:
+            pass
+        if self.descriptor >= 0:
+            present, mine = os.stat(self._path), os.fstat(self.descriptor)
+            if (present.st_dev, present.st_ino) == (mine.st_dev, mine.st_ino):
+                return False
+            os.close(self.descriptor)
+        self.descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._buffer = b""
+        return True
+
+    def events(self) -> list[tuple[int, str]]:
+        """What has been written since the last call."""
+        *lines, self._buffer = (self._buffer + os.read(self.descriptor, 65536)).split(b"\n")
+        return [event for line in lines if (event := parse(line.decode(errors="replace")))]
+
+
+def _take_lock(directory: str) -> bool:
+    """Become the consumer, and say which process and which version it is. False: there is one already."""
     lock = os.open(f"{directory}/consumer.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + 2  # a predecessor may still be leaving
+    deadline = time.monotonic() + _PREDECESSOR_LEAVES
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
             if time.monotonic() > deadline:
-                return 1
+                return False
             time.sleep(0.02)
     os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
+    os.write(lock, f"{os.getpid()} {os.path.realpath(sys.argv[0])}\n".encode())
+    return True
+
+
+def run(directory: str, lease_ms: int, fifo_path: str) -> int:
+    """Consume until SIGTERM. Exit status 1: another consumer lives."""
+    if not _take_lock(directory):
+        return 1
     try:
         os.nice(_NICE)
     except PermissionError:
         pass
     consumer = Consumer(StateDirectory(directory), lease_ms, f"{directory}/agent.sock")
-    # keepalived stops its children with SIGTERM right after it has written STOP events: read those first
+    # what was read is carried out before the process ends
     signal.signal(signal.SIGTERM, lambda *_: None)
     wakeup_read, wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wakeup_write)
-    pipe = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fifo = Fifo(fifo_path)
     poller = select.poll()
-    poller.register(pipe, select.POLLIN)
+    poller.register(fifo.descriptor, select.POLLIN)
     poller.register(wakeup_read, select.POLLIN)
-    buffer = b""
     while True:
         due = consumer.next_due()
-        ready = dict(poller.poll(None if due is None else due * 1000 + 1))
-        if pipe in ready:
-            data = os.read(pipe, 65536) if ready[pipe] & select.POLLIN else b""
-            if not data:
-                return 0
-            *lines, buffer = (buffer + data).split(b"\n")
-            events = [event for line in lines if (event := parse(line.decode(errors="replace")))]
+        ready = dict(poller.poll(_LOOK_MS if due is None else min(_LOOK_MS, due * 1000 + 1)))
+        if fifo.descriptor in ready:
             try:
-                consumer.handle(events)
+                consumer.handle(fifo.events())
             except OSError as error:
                 print(f"haqn-failover: {error}", file=sys.stderr, flush=True)
             continue
         if wakeup_read in ready:
             return 0
         consumer.repeat()
+        old = fifo.descriptor
+        if fifo.reopen_if_replaced():
+            poller.unregister(old)
+            poller.register(fifo.descriptor, select.POLLIN)

@@ -23,6 +23,7 @@ from haqn.failover.state import StateDirectory
 _STUCK_AFTER = 0.6
 #: how long the consumer may take to start, in seconds
 _ABSENT_AFTER = 1.0
+_START_TIMEOUT = 2.0
 
 
 def refresh_gates(directory: StateDirectory, lease_ms: int) -> list[int]:
@@ -33,14 +34,15 @@ def refresh_gates(directory: StateDirectory, lease_ms: int) -> list[int]:
         return [pair for pair in directory.masters() if not gate.refresh(pair, lease_ms)]
 
 
-def consumer_pid(directory: str) -> int | None:
-    """The process id of the living consumer; None: there is none (it would hold the lock)."""
+def find_consumer(directory: str) -> tuple[int, str] | None:
+    """(process id, path of its program) of the living consumer; None: there is none (it would hold the lock)."""
     try:
         with open(f"{directory}/consumer.pid", "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return int(file.read() or 0) or None
+                pid, _, program = file.read().strip().partition(" ")
+                return (int(pid), program) if pid else None
     except FileNotFoundError:
         pass
     return None
@@ -59,11 +61,11 @@ def backlog(fifo: str) -> int:
 
 
 def wait_for_consumer(directory: str) -> int | None:
-    """The consumer's process id; keepalived may have started it at this very moment, so it has a while to appear."""
+    """The consumer's process id; it may be starting at this very moment, so it has a while to appear."""
     deadline = time.monotonic() + _ABSENT_AFTER
-    while (pid := consumer_pid(directory)) is None and time.monotonic() < deadline:
+    while (found := find_consumer(directory)) is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    return pid
+    return found[0] if found else None
 
 
 def is_stuck(fifo: str) -> bool:
@@ -76,15 +78,15 @@ def is_stuck(fifo: str) -> bool:
     return False
 
 
-def start_consumer(directory: str, lease_ms: int, fifo: str) -> None:
-    """Start a consumer that outlives this process; it reads what waits in the FIFO."""
+def start_consumer(program: list[str], directory: str, lease_ms: int, fifo: str) -> None:
+    """Start a consumer that outlives this process, and is no child of it; it reads what waits in the FIFO."""
     import subprocess  # noqa: PLC0415 - rarely needed, and slow to import
 
-    subprocess.Popen(
-        [sys.executable, "-SIE", sys.argv[0], "consume", str(directory), str(lease_ms), str(fifo)],
+    subprocess.run(
+        ["/usr/bin/setsid", "--fork", *program, "consume", directory, str(lease_ms), fifo],
+        check=True,
         stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        close_fds=True,
+        timeout=_START_TIMEOUT,
     )
 
 
@@ -97,7 +99,7 @@ def run(directory: str, lease_ms: int, fifo: str) -> int:
         os.kill(consumer, signal.SIGKILL)
         consumer = None
     if consumer is None:
-        start_consumer(directory, lease_ms, fifo)
+        start_consumer([sys.executable, "-SIE", sys.argv[0]], directory, lease_ms, fifo)
         return 1
     try:
         return 1 if refresh_gates(StateDirectory(directory), lease_ms) else 0

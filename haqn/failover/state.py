@@ -3,7 +3,7 @@
 `<pair>.role`   role level, a keepalived track_file: 0 backup, 1 designated ACTIVE, 2 took over, 3 told to take over
 `<pair>.state`  `<VRRP state> <sequence> <unix time of the transition>`
 `<pair>.rows`   router ports to announce (written by the agent; see announce.py)
-`<pair>.epoch`  the pair epoch that the agent has carried out
+`<pair>.epoch`  the pair epoch that the agent has carried out (the agent keeps it in a directory that outlives a reboot)
 `lock`          held while a pair's gate, role and state change together
 `consumer.pid`  locked by the running consumer for as long as it lives
 `refreshed`     touched by each of keepalived's checks: how the agent sees that keepalived is not frozen
@@ -113,6 +113,11 @@ class StateDirectory:
         old = self.observed(pair)
         if old is None or old.state != state:
             _replace(self.state_path(pair), f"{state} {old.sequence + 1 if old else 1} {time.time():.3f}\n")
+
+    def forget_observed(self, pair: int) -> None:
+        """keepalived has no such instance any more."""
+        if os.path.exists(self.state_path(pair)):
+            os.unlink(self.state_path(pair))
 
     def rows(self, pair: int) -> list[str]:
         """The lines of the file; none when it is not there."""

@@ -1,4 +1,4 @@
-"""Puts a copy of the failover program where keepalived finds it, out of the way of upgrades of the package.
+"""The failover program on this host: a copy out of the way of upgrades of the package, and its consumer.
 
 The copy lies in a directory named by its digest; the link `failover` is switched to it atomically. The version before
 stays until the agent starts again: a check that keepalived has just started may still have modules to load from it.
@@ -6,13 +6,73 @@ stays until the agent starts again: a check that keepalived has just started may
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
+import os
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import haqn.failover
+from haqn.exceptions import HostError
+from haqn.failover import refresh
 
+LOG = logging.getLogger(__name__)
+
+#: seconds that a consumer has to end in good order
+_END_TIMEOUT = 1.0
 ENTRY = "failover/haqn/failover/run.py"
+
+
+class Program:
+    """The installed failover program of this host."""
+
+    def __init__(self, run_path: Path, pairs_directory: str, fifo: str, python: str, gate_lease_ms: int) -> None:
+        entry = install(run_path)
+        self._command = [python, "-SIE", str(entry)]
+        self._version = str(entry.resolve())
+        self._directory = pairs_directory
+        self._fifo = fifo
+        self._lease_ms = gate_lease_ms
+
+    @property
+    def command(self) -> str:
+        """The command line, to which keepalived.conf adds a verb and arguments."""
+        return " ".join(self._command)
+
+    def ensure_consumer(self) -> None:
+        """Start the consumer, or replace one of another version. What waits in the FIFO is read by the next one."""
+        found = refresh.find_consumer(self._directory)
+        if found is not None and found[1] == self._version:
+            return
+        if found is not None:
+            LOG.info("replacing failover consumer %d by this version's", found[0])
+            self._end(found[0])
+        try:
+            refresh.start_consumer(self._command, self._directory, self._lease_ms, self._fifo)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise HostError(f"cannot start the failover consumer: {error}") from error
+        if refresh.wait_for_consumer(self._directory) is None:
+            raise HostError("cannot start the failover consumer: it is not there after a second")
+
+    def stop_consumer(self) -> None:
+        """End it; nothing happens when it does not run."""
+        found = refresh.find_consumer(self._directory)
+        if found is not None:
+            self._end(found[0])
+
+    def _end(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + _END_TIMEOUT
+            while refresh.find_consumer(self._directory) is not None:
+                if time.monotonic() > deadline:
+                    os.kill(pid, signal.SIGKILL)
+                    return
+                time.sleep(0.02)
 
 
 def _sources() -> dict[str, bytes]:

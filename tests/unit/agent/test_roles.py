@@ -21,6 +21,7 @@ SETTLED = dataclasses.replace(ACTIVE, settled=True)
     [
         (NEW, 0, None, False, 3),  # a new pair: its backup may have been quicker to start
         (ACTIVE, 0, None, False, 1),  # this host was rebooted: it must not outrank a peer that took over
+        (NEW, 1, None, False, 1),  # the same within the first epoch, which it has carried out before
         (BACKUP, 0, None, False, 0),
         (SETTLED, 0, None, False, 1),
         (dataclasses.replace(NEW, settled=True), 0, None, False, 1),

@@ -19,7 +19,7 @@ ROW = announce.Row.parse("7 eth1 fa:16:3e:00:00:01 192.0.2.9")
         ('INSTANCE "P65536" BACKUP 230', (65536, "BACKUP")),
         ('INSTANCE "P65536" FAULT 230', (65536, "FAULT")),
         ('INSTANCE "P65536" STOP 230', (65536, "BACKUP")),
-        ('INSTANCE "P65536" DELETED 230', (65536, "BACKUP")),
+        ('INSTANCE "P65536" DELETED 230', (65536, "DELETED")),
         ('INSTANCE "P65536" MASTER_RX_LOWER_PRI 230', None),
         ('INSTANCE "VI_1" MASTER 100', None),
         ('GROUP "P65536" MASTER 100', None),

@@ -1,0 +1,171 @@
+"""keepalived, the failover program and the gate together on one host, with no agent, etcd or peer."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from haqn import templating
+from haqn.agent.pairs import Pairs, PairsSettings, make_gate
+from haqn.documents import PairDocument
+from haqn.failover import refresh
+from haqn.keepalived import program
+from haqn.model import Role
+from tests.eventually import eventually
+from tests.isolated import isolated
+
+pytestmark = pytest.mark.functional
+
+FIRST = 65536
+
+
+def pair(number: int, *, epoch: int = 1, settled: bool = False) -> PairDocument:
+    """A pair whose peer does not exist."""
+    return PairDocument(
+        pair_id=FIRST + number,
+        vr_id=number + 1,
+        role=Role.ACTIVE,
+        epoch=epoch,
+        settled=settled,
+        peer_host="nobody",
+        peer_address="192.0.2.2",
+    )
+
+
+@contextlib.contextmanager
+def pairs_of_host(path: Path) -> Iterator[Pairs]:
+    """To be used in a namespace of its own."""
+    if not Path("/sys/class/net/eth0").exists():
+        subprocess.run(["ip", "link", "add", "eth0", "type", "bridge"], check=True)
+        subprocess.run(["ip", "address", "add", "192.0.2.1/24", "dev", "eth0"], check=True)
+        subprocess.run(["ip", "link", "set", "eth0", "up"], check=True)
+    make_gate(templating.environment())
+    pairs = Pairs(
+        PairsSettings(
+            run_path=path,
+            state_path=path,
+            host="net1",
+            ha_address="192.0.2.1",
+            ha_interface="eth0",
+            uplinks=(),
+            gate_lease_ms=3000,
+            python="/usr/bin/python3",
+        ),
+        templating.environment(),
+    )
+    try:
+        yield pairs
+    finally:
+        pairs.apply([], holding=False)
+        assert pairs.daemon.pid() is None
+        assert refresh.find_consumer(pairs.state.path) is None
+
+
+def open_gates() -> set[int]:
+    listing = subprocess.run(
+        ["nft", "list", "set", "bridge", "haqn", "active"], capture_output=True, text=True, check=True
+    ).stdout
+    elements = listing.partition("elements = {")[2].partition("}")[0]
+    return {int(element.split()[0]) for element in elements.split(",") if element.strip()}
+
+
+def apply(pairs: Pairs, *documents: PairDocument) -> None:
+    assert pairs.apply(documents, holding=False) == {}
+
+
+@isolated
+def test_no_transition_is_lost_when_keepalived_is_reloaded_again_and_again(tmp_path):
+    """A new pair becomes MASTER about 300 ms after a reload: the next reloads come right then."""
+    with pairs_of_host(tmp_path) as pairs:
+        for count in range(1, 9):
+            apply(pairs, *map(pair, range(count)))
+            time.sleep(0.31)
+        wanted = {FIRST + number for number in range(8)}
+        eventually(lambda: set(pairs.state.masters()) == wanted, timeout=10)
+        assert open_gates() == wanted
+        time.sleep(3.5)  # longer than a lease: all of them are refreshed
+        assert open_gates() == wanted
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST}, timeout=5)
+        assert pairs.state.pairs() == {FIRST}
+
+
+@isolated
+def test_a_restarted_agent_adopts_keepalived_and_consumer(tmp_path):
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        before = pairs.daemon.pid(), pairs.daemon.vrrp_pid(), refresh.find_consumer(pairs.state.path)
+        sequence = pairs.state.observed(FIRST).sequence
+        with pairs_of_host(tmp_path) as again:
+            apply(again, pair(0, settled=True))
+            time.sleep(1.5)
+            assert (again.daemon.pid(), again.daemon.vrrp_pid(), refresh.find_consumer(again.state.path)) == before
+            assert again.state.observed(FIRST).sequence == sequence
+            assert again.state.role(FIRST) == 1
+            assert open_gates() == {FIRST}
+
+
+@isolated
+def test_an_upgrade_replaces_the_consumer_and_nothing_else(tmp_path, monkeypatch):
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        keepalived, old = pairs.daemon.vrrp_pid(), refresh.find_consumer(pairs.state.path)
+        sources = program._sources()
+        monkeypatch.setattr(program, "_sources", lambda: sources | {"new.py": b"# another version\n"})
+        with pairs_of_host(tmp_path) as upgraded:
+            apply(upgraded, pair(0, epoch=2))
+            new = refresh.find_consumer(upgraded.state.path)
+            assert new is not None
+            assert new[0] != old[0]
+            assert new[1] != old[1]
+            for _ in range(30):
+                assert open_gates() == {FIRST}
+                time.sleep(0.1)
+            assert upgraded.daemon.vrrp_pid() == keepalived
+            assert upgraded.state.observed(FIRST).sequence == 2  # BACKUP, MASTER, and nothing since
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@isolated
+def test_a_consumer_that_dies_or_freezes_is_replaced(tmp_path, number):
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        victim, _ = refresh.find_consumer(pairs.state.path)
+        os.kill(victim, number)
+        if number == signal.SIGSTOP:  # it is missed only when there is something to do
+            apply(pairs, pair(0), pair(1))
+        eventually(
+            lambda: (found := refresh.find_consumer(pairs.state.path)) is not None and found[0] != victim, timeout=10
+        )
+        wanted = set(pairs.state.pairs())
+        eventually(lambda: open_gates() == wanted and set(pairs.state.masters()) == wanted, timeout=10)
+
+
+@isolated
+def test_keepalived_that_was_killed_is_started_again(tmp_path):
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        pairs.daemon.kill()
+        eventually(lambda: open_gates() == set(), timeout=6)
+        pairs.check_health()
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+
+
+@isolated
+def test_a_lost_gate_is_made_again_and_closed_meanwhile_for_keepalived(tmp_path):
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        eventually(lambda: pairs.state.observed(FIRST).state == "FAULT", timeout=5)
+        pairs.check_health()
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
