@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from bench import failover, neutron_reference
+from bench import api, failover, neutron_reference
 from bench.measure import table
 
 
@@ -21,6 +21,7 @@ def main() -> int:
         print(f"{time.monotonic() - began:6.0f} s  {what}", flush=True)
 
     rows = failover.measure(say, (1, 10, 50) if given.quick else (1, 50, 400))
+    rows += api.measure(say)
     for count in (1, 20):
         say(f"reference: one keepalived a router, Neutron's settings, {count} routers")
         rows.append(neutron_reference.measure(count))

@@ -14,10 +14,14 @@ class Measured:
     unit: str
     goal: float | None = None
     detail: str = ""
+    #: the goal is a floor, not a ceiling
+    at_least: bool = False
 
     @property
     def held(self) -> bool:
-        return self.goal is None or self.value <= self.goal
+        if self.goal is None:
+            return True
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
 
 
 def table(rows: list[Measured]) -> str:
@@ -25,7 +29,7 @@ def table(rows: list[Measured]) -> str:
     width = max(len(row.what) for row in rows)
     lines = []
     for row in rows:
-        goal = "" if row.goal is None else f"goal <= {row.goal:g} {row.unit}"
+        goal = "" if row.goal is None else f"goal {'>=' if row.at_least else '<='} {row.goal:g} {row.unit}"
         verdict = "" if row.goal is None else ("held" if row.held else "NOT HELD")
         lines.append(
             f"{row.what:<{width}}  {row.value:>9.1f} {row.unit:<3} {goal:<16} {verdict:<8} {row.detail}".rstrip()

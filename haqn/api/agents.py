@@ -22,7 +22,7 @@ from haqn.exceptions import AgentInUse, HTTPBadRequest, RouterReschedulingFailed
 from haqn.model import AgentType, VrrpState
 
 #: Agents' times have a space where other resources' have a T.
-_TIME = Timestamp("%Y-%m-%d %H:%M:%S")
+_TIME = Timestamp(" ", "")
 #: Parts of the heartbeat that the agent shows as attributes of its own.
 _NOT_CONFIGURATION = frozenset({"agent_id", "agent_type", "host", "started_at", "version", "zone"})
 _TOPICS = {AgentType.L3: "l3_agent"}

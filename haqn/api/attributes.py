@@ -6,7 +6,7 @@ the attributes of a resource.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -50,9 +50,10 @@ class Attribute:
         """Whether the attribute does not exist for the caller."""
         return self.admin_only and not context.is_admin
 
-    def show(self, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 each kind has a type of its own
-        """The attribute's JSON in the answer that describes `row`."""
-        return self.kind.value if isinstance(self.kind, Only) else self.kind.show(row[self.key])
+    @cached_property
+    def shower(self) -> Callable[[Any], Any] | None:
+        """What makes JSON of a stored value; None: it is JSON as it is."""
+        return None if type(self.kind).show is Kind.show else self.kind.show
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,24 @@ class Attributes:
 
     def show(self, row: Mapping[str, Any], context: Context, wanted: Collection[str] | None = None) -> dict[str, Any]:
         """The answer that describes `row`, with the `wanted` attributes only (None: with all)."""
-        return {
-            attribute.name: attribute.show(row)
+        return self.show_all([row], context, wanted)[0]
+
+    def show_all(
+        self, rows: Iterable[Mapping[str, Any]], context: Context, wanted: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The answers that describe `rows`. What is the same for all of them is found out once."""
+        shown = [
+            attribute
             for attribute in self.members
             if attribute.shown and (wanted is None or attribute.name in wanted) and not attribute.is_hidden(context)
-        }
+        ]
+        constants = {each.name: each.kind.value for each in shown if isinstance(each.kind, Only)}
+        plain = [(each.name, each.key) for each in shown if each.name not in constants and each.shower is None]
+        made = [(each.name, each.key, each.shower) for each in shown if each.name not in constants and each.shower]
+        return [
+            {name: row[key] for name, key in plain} | {name: shower(row[key]) for name, key, shower in made} | constants
+            for row in rows
+        ]
 
     def _given(self, body: object) -> Mapping[str, object]:
         if not isinstance(body, dict):

@@ -80,7 +80,7 @@ def show_all(
 ) -> list[dict[str, Any]]:
     """The rows as the API shows them."""
     resource.decorate(services, rows)
-    return [resource.attributes.show(row, context, fields) for row in rows]
+    return resource.attributes.show_all(rows, context, fields)
 
 
 class Collection:

@@ -307,9 +307,10 @@ class Json(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Timestamp(Kind):
-    """A time in UTC; shown as `pattern` says."""
+    """A time in UTC, in whole seconds."""
 
-    pattern: str = "%Y-%m-%dT%H:%M:%SZ"
+    separator: str = "T"
+    suffix: str = "Z"
 
     def parse(self, value: object) -> datetime.datetime:
         try:
@@ -319,7 +320,7 @@ class Timestamp(Kind):
             raise Invalid(f"'{_short(value)}' is not a time.") from None
 
     def show(self, value: datetime.datetime) -> str:
-        return value.strftime(self.pattern)
+        return value.isoformat(self.separator, "seconds") + self.suffix
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}

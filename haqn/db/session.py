@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, event, exc
 
@@ -47,8 +48,10 @@ _SQLITE_RETRY = frozenset({5, 6})
 def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
     """An engine for `url`, set up as the module says. Does not connect; make one per process (after fork)."""
     backend = sa.make_url(url).get_backend_name()
+    json = {"json_serializer": _to_json, "json_deserializer": msgspec.json.decode}
     if backend == "sqlite":
-        engine = sa.create_engine(url, pool_size=pool_size, max_overflow=20, connect_args={"timeout": BUSY_TIMEOUT})
+        busy = {"timeout": BUSY_TIMEOUT}
+        engine = sa.create_engine(url, pool_size=pool_size, max_overflow=20, connect_args=busy, **json)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -60,7 +63,12 @@ def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
         # a server that was restarted costs a new connection instead of a failed request
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
+        **json,
     )
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> None:

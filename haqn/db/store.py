@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from haqn.db import access, outbox, tables
 from haqn.db.clock import utcnow
@@ -209,5 +210,8 @@ def select_in(
 ) -> Iterable[sa.RowMapping]:
     """The rows of `statement` whose `column` is among `values`: one statement, or one for each 10,000 values."""
     iterator = iter(values)
+    is_postgresql = connection.dialect.name == "postgresql"
     while chunk := list(itertools.islice(iterator, _CHUNK)):
-        yield from connection.execute(statement.where(column.in_(chunk))).mappings()
+        # one array is quicker to send and to plan than thousands of variables
+        among = column == sa.any_(sa.literal(chunk, ARRAY(sa.String))) if is_postgresql else column.in_(chunk)
+        yield from connection.execute(statement.where(among)).mappings()

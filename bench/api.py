@@ -1,0 +1,246 @@
+"""How fast the API is: gunicorn with two workers, PostgreSQL with durable commits, etcd with 50 agents' heartbeats.
+
+Everything runs on this machine, the clients, too. Neutron's numbers in the details were measured with Neutron 29 on a
+machine of the same size.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime
+import http.client
+import itertools
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from falcon import testing
+
+from bench.measure import Measured
+from haqn import conf as haqn_conf
+from haqn.api.app import create_app
+from haqn.api.livestate import NoLiveState
+from haqn.api.nudge import NoNudge
+from haqn.coordination import keys
+from haqn.db import tables
+from haqn.db.session import Database
+from haqn.documents import Heartbeat, encode, to_plain
+from haqn.model import AgentType, agent_id
+from tests.etcd_cluster import EtcdCluster
+from tests.eventually import eventually
+from tests.functional.api.server import Server
+from tests.sql_servers import PostgreSQL
+
+_AGENTS, _ROUTERS, _PORTS, _CLIENTS, _PAGE = 50, 1000, 10_000, 8, 100
+_REPETITIONS = 15
+#: a project with a quota, so that what quotas cost is measured, too
+_PROJECT = uuid.UUID(int=1).hex
+_HEADERS = {"X-Project-Id": _PROJECT, "X-Roles": "admin", "Content-Type": "application/json"}
+_NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
+
+
+class _Client:
+    """One connection that is kept, as clients' sessions do."""
+
+    def __init__(self, server: Server) -> None:
+        self._connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        self._connection.request(method, f"/v2.0/{path}", None if body is None else json.dumps(body), _HEADERS)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status >= 300:
+            raise AssertionError(f"{method} {path}: {answer.status} {content[:300]!r}")
+        return dict(json.loads(content)) if content else {}
+
+
+def measure(say: Callable[[str], None]) -> list[Measured]:
+    """Run everything; takes about a minute."""
+    with _served() as (server, database):
+        client = _Client(server)
+        client.call("PUT", f"quotas/{_PROJECT}", {"quota": {"router": 100_000}})
+        say("API: agents")
+        rows = [_agents(client)]
+        say(f"API: {_ROUTERS} routers, created by {_CLIENTS} clients")
+        rows += _creation(server)
+        rows.append(_routers(client))
+        say(f"API: pages of {_PORTS} ports")
+        _insert_ports(database)
+        rows += _pages(client)
+        rows.append(_memory(server))
+        rows.append(_statements(database))
+    return rows
+
+
+@contextmanager
+def _served() -> Iterator[tuple[Server, Database]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="haqn-bench-") as name,
+        PostgreSQL(durable=True) as sql,
+        EtcdCluster(pathlib.Path(name) / "etcd", size=1) as etcd,
+        Server(pathlib.Path(name), etcd.endpoints, workers=2, url=sql.create_database()) as server,
+    ):
+        database = Database(server.database_url)
+        beats = [_heartbeat(number) for number in range(_AGENTS)]
+        with database.transaction() as connection:
+            connection.execute(tables.agents.insert(), [_agent_row(beat) for beat in beats])
+        with etcd.client() as client:
+            for beat in beats:
+                client.put(keys.agent(beat.agent_type, beat.host), encode(beat))
+        eventually(lambda: all(agent["alive"] for agent in _Client(server).call("GET", "agents")["agents"]))
+        yield server, database
+        database.close()
+
+
+def _heartbeat(number: int) -> Heartbeat:
+    host = f"net{number}"
+    return Heartbeat(
+        agent_id=agent_id(AgentType.L3, host),
+        agent_type=AgentType.L3,
+        host=host,
+        started_at="2026-01-02T03:04:05",
+        ha_address=f"192.0.2.{number}",
+    )
+
+
+def _agent_row(beat: Heartbeat) -> dict[str, Any]:
+    return {
+        **{"id": beat.agent_id, "agent_type": str(beat.agent_type), "host": beat.host, "binary": "haqn-agent"},
+        **{"admin_state_up": True, "heartbeat": to_plain(beat)},
+        **{"created_at": _NOW, "started_at": _NOW, "heartbeat_timestamp": _NOW},
+    }
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+def _median(work: Callable[[], object]) -> float:
+    work()
+    return statistics.median(_timed(work) for _ in range(_REPETITIONS))
+
+
+def _agents(client: _Client) -> Measured:
+    found = client.call("GET", "agents")["agents"]
+    assert len(found) == _AGENTS
+    value = _median(lambda: client.call("GET", "agents"))
+    return Measured(f"GET /v2.0/agents, {_AGENTS} agents", value, "ms", 15, "Neutron: 18 ms")
+
+
+def _creation(server: Server) -> list[Measured]:
+    """Routers with HA by several clients at once; the rate, and whether it matters how many there are."""
+
+    def create(count: int) -> list[float]:
+        client = _Client(server)
+        body = {"router": {"name": "bench", "ha": True}}
+        return [_timed(lambda: client.call("POST", "routers", body)) for _ in range(count)]
+
+    create(20)
+    remaining = _ROUTERS - 20
+    shares = [remaining // _CLIENTS + (number < remaining % _CLIENTS) for number in range(_CLIENTS)]
+    with concurrent.futures.ThreadPoolExecutor(_CLIENTS) as pool:
+        began = time.perf_counter()
+        latencies = list(pool.map(create, shares))
+        rate = remaining / (time.perf_counter() - began)
+    tenth = remaining // _CLIENTS // 10
+    first, last = (statistics.median(itertools.chain(*part)) for part in _ends(latencies, tenth))
+    what = f"POST /v2.0/routers (ha), {_CLIENTS} clients"
+    return [
+        Measured(what, rate, "/s", 150, "Neutron: 2/s", at_least=True),
+        Measured(f"{what}, latency", last, "ms", detail=f"with {_ROUTERS} routers; {first:.1f} ms with none"),
+    ]
+
+
+def _ends(latencies: Sequence[Sequence[float]], count: int) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
+    """The first and the last `count` latencies of each client."""
+    return [each[:count] for each in latencies], [each[-count:] for each in latencies]
+
+
+def _routers(client: _Client) -> Measured:
+    assert len(client.call("GET", "routers")["routers"]) == _ROUTERS
+    value = _median(lambda: client.call("GET", "routers"))
+    return Measured(f"GET /v2.0/routers, {_ROUTERS} routers", value, "ms", 80, "Neutron: 690-780 ms")
+
+
+def _insert_ports(database: Database) -> None:
+    """By SQL, because only reading is measured."""
+    network_id, subnet_id = str(uuid.uuid4()), str(uuid.uuid4())
+    standard = {"project_id": _PROJECT, "created_at": _NOW, "updated_at": _NOW, "revision_number": 1}
+    up = {**standard, "admin_state_up": True, "status": "ACTIVE"}
+    network = {"shared": False, "external": False, "mtu": 1450, "network_type": "local", "availability_zone_hints": []}
+    subnet = {"ip_version": 4, "cidr": "10.0.0.0/16", "enable_dhcp": True, "dns_nameservers": [], "host_routes": []}
+    numbers = range(_PORTS)
+    ids = [str(uuid.uuid4()) for _ in numbers]
+    ports = [
+        {
+            **{**up, "id": ids[n], "network_id": network_id, "binding_profile": {}},
+            "mac_address": f"fa:16:3e:00:{n >> 8:02x}:{n & 255:02x}",
+        }
+        for n in numbers
+    ]
+    addresses = [
+        {"subnet_id": subnet_id, "ip_address": f"10.0.{n >> 8}.{n & 255}", "port_id": ids[n], "position": 0}
+        for n in numbers
+    ]
+    with database.transaction() as connection:
+        connection.execute(tables.networks.insert().values(**up, **network, id=network_id))
+        connection.execute(tables.subnets.insert().values(**standard, **subnet, id=subnet_id, network_id=network_id))
+        connection.execute(tables.ports.insert(), ports)
+        connection.execute(tables.ip_allocations.insert(), addresses)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")
+
+
+def _pages(client: _Client) -> list[Measured]:
+    """All pages, one after the other; the beginning compared with the end."""
+    times, marker, seen = [], "", 0
+    while True:
+        began = time.perf_counter()
+        page = client.call("GET", f"ports?limit={_PAGE}{marker}")["ports"]
+        times.append((time.perf_counter() - began) * 1000)
+        seen += len(page)
+        if len(page) < _PAGE:
+            break
+        marker = f"&marker={page[-1]['id']}"
+    assert seen == _PORTS
+    full = times[1:-1]
+    first, last = statistics.median(full[:20]), statistics.median(full[-20:])
+    what = f"GET /v2.0/ports, {_PAGE} of {_PORTS} by marker"
+    return [
+        Measured(f"{what}, first pages", first, "ms", 20, "Neutron, of 1000 routers: 70 ms"),
+        Measured(f"{what}, last pages", last, "ms", 20),
+    ]
+
+
+def _memory(server: Server) -> Measured:
+    """Memory of all processes of the API; what they share is counted once."""
+    assert server.process is not None
+    master = server.process.pid
+    workers = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    kib = sum(_pss(pid) for pid in (str(master), *workers))
+    return Measured("memory of the API's processes (PSS)", kib / 1024, "MiB", 250, "Neutron: 666-912 MiB")
+
+
+def _pss(pid: str) -> int:
+    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _statements(database: Database) -> Measured:
+    """SQL statements of one POST of a router; without BEGIN and COMMIT."""
+    app = create_app(database, NoLiveState(), NoNudge(), haqn_conf.load([]))
+    client, seen = testing.TestClient(app), []
+    sa.event.listen(database.engine, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
+    answer = client.simulate_post("/v2.0/routers", json={"router": {"ha": True}}, headers=_HEADERS)
+    assert answer.status_code == 201, answer.text
+    return Measured("SQL statements of POST /v2.0/routers (ha)", len(seen), "", detail="Neutron: 845")
