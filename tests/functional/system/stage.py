@@ -205,6 +205,14 @@ class Stage:
         """The lease of the host's L3 agent, 0 without one: another process has another."""
         return next((entry.lease for entry in etcdctl.get(self.lab, f"{etcdctl.AGENTS}L3 agent/{host}")), 0)
 
+    def delete_router(self, router_id: str) -> None:
+        """Delete the router with its interfaces; their subnets stay."""
+        for port in self.client.find("port", device_id=router_id):
+            if port["device_owner"] != "network:router_gateway":
+                body = {"port_id": port["id"]}
+                self.client.request("PUT", f"/v2.0/routers/{router_id}/remove_router_interface", body)
+        self.client.delete("router", router_id)
+
     def is_active(self, router: Resource) -> bool:
         """The API says that the router is there, on all of its agents."""
         return bool(self.client.show("router", router["id"])["status"] == "ACTIVE")

@@ -35,7 +35,7 @@ def decided(stage: Stage) -> dict[str, list[tuple[object, ...]]]:
     try:
         return {
             table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
-            for table in ("leadership", "pairs", "bindings", "plans", "sequences", "agents", "routers", "ports")
+            for table in ("leadership", "pairs", "bindings", "plans", "sequences", "routers", "ports")
         }
     finally:
         connection.close()

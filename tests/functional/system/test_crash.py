@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from haqn.lab import faults
+from haqn.lab import faults, services
 from haqn.lab.probe import now_ms
 from haqn.lab.scenery import wait_for
 from tests.functional.system.stage import CALM, CRASH_GAP, HANDOVER_GAP, TTL, Stage, lost_after, watched
@@ -78,6 +78,22 @@ def test_a_standby_that_crashes_is_replaced_and_nothing_is_lost(stage: Stage) ->
 
     assert (outbound.lost, inbound.lost) == (0, 0)
     assert stage.scenario.states == {active: "active", third: "standby"}
+
+
+def test_a_host_that_is_powered_off_and_on_builds_everything_again(stage: Stage) -> None:
+    rebooted, peer = stage.active, stage.standby
+    with stage.scenario.both_ways() as both_ways:
+        time.sleep(CALM)
+        services.reboot(stage.lab, rebooted)
+        wait_for("it stands by", lambda: stage.at_rest() and rebooted in stage.scenario.states, 4 * TTL)
+        time.sleep(CALM)
+        outbound, inbound = both_ways.stop()
+
+    for result in (outbound, inbound):
+        assert 0 < result.largest_gap_ms < CRASH_GAP
+        assert result.all_answered
+    assert stage.forwarders() == [peer]
+    assert stage.devices_of(rebooted, stage.router_id)
 
 
 def test_the_last_of_three_hosts_keeps_everything(stage: Stage) -> None:

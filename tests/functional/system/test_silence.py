@@ -49,5 +49,4 @@ def test_only_the_active_host_speaks_for_a_router(stage: Stage) -> None:
             assert host == active or not sources & macs(stage, one), f"{host} {link}"
     # tunnels were looked into: this is where the tenant's VM is answered from
     assert seen[stage.active, UNDER] & macs(stage, stage.scenario.router)
-    stage.client.request("PUT", f"/v2.0/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet["id"]})
-    stage.client.delete("router", router["id"])
+    stage.delete_router(router["id"])

@@ -1,0 +1,99 @@
+"""`haqn-lab up` where another one was killed, a cluster that begins with one agent, and `haqn-lab down`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from haqn.coordination import keys
+from haqn.documents import RouterDocument, decode
+from haqn.lab import etcdctl, services
+from haqn.lab.client import Client
+from haqn.lab.cluster import Lab
+from haqn.lab.scenery import wait_for
+from tests.functional.system.stage import CALM, TTL, Stage, lab_name
+
+pytestmark = pytest.mark.functional
+
+_PROGRAM = str(Path(sys.executable).parent / "haqn-lab")
+
+
+class Again(NamedTuple):
+    """A lab that is up, and the processes of the one before it."""
+
+    lab: Lab
+    processes_before: set[int]
+
+
+def haqn_lab(lab: Lab, *words: str) -> str:
+    done = subprocess.run(
+        [_PROGRAM, "--lab", lab.name, *words], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def start_and_kill(lab: Lab) -> set[int]:
+    """`up`, killed while its programs start; what runs then."""
+    up = subprocess.Popen([_PROGRAM, "--lab", lab.name, "up"], stdout=subprocess.PIPE, text=True)
+    assert up.stdout
+    with up:
+        for line in up.stdout:
+            if "database" in line:
+                up.send_signal(signal.SIGKILL)
+    assert up.returncode == -signal.SIGKILL
+    return {process.pid for host in lab.hosts() for process in host.processes()}
+
+
+@pytest.fixture(scope="module")
+def again() -> Iterator[Again]:
+    lab = Lab(lab_name("c"))
+    try:
+        before = start_and_kill(lab)
+        haqn_lab(lab, "up", "--hosts", "2", "--computes", "1", "--ttl", "2")
+        yield Again(lab, before)
+    finally:
+        lab.destroy(forget=True)
+
+
+def test_up_ends_what_a_killed_one_has_left(again: Again) -> None:
+    assert again.processes_before
+    assert not [pid for pid in again.processes_before if os.path.exists(f"/proc/{pid}")]
+    assert sorted(host.name for host in again.lab.hosts()) == ["cmp1", "ctl1", "ext", "net1", "net2"]
+    services.wait_for_agents(again.lab)
+
+
+def test_a_second_agent_makes_a_pair_and_costs_no_packet(again: Again) -> None:
+    stage = Stage(again.lab.name, again.lab.spec)
+    services.stop(stage.lab, stage.agent("net2"))
+    wait_for("the second agent's lease has ended", lambda: not stage.heartbeat_lease("net2"), 4 * TTL)
+    with Client(stage.lab.spec.api_url) as client:
+        stage.make_tenant(client)
+        (alone,) = etcdctl.get(stage.lab, keys.desired_router("net1", stage.router_id))
+        assert decode(alone.value, RouterDocument).pair_id is None
+        assert list(stage.scenario.states) == ["net1"]
+
+        with stage.scenario.both_ways() as both_ways:
+            time.sleep(CALM)
+            services.start(stage.lab, stage.agent("net2"))
+            wait_for("there is a pair", stage.at_rest)
+            time.sleep(CALM)
+            outbound, inbound = both_ways.stop()
+
+    assert (outbound.lost, inbound.lost) == (0, 0)
+
+
+def test_down_leaves_nothing(again: Again) -> None:
+    running = {process.pid for host in again.lab.hosts() for process in host.processes()}
+    assert len(running) > 5
+
+    haqn_lab(again.lab, "down")
+
+    assert again.lab.remains() == []
+    assert not [pid for pid in running if os.path.exists(f"/proc/{pid}")]
