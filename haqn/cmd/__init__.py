@@ -1,0 +1,1 @@
+"""Composition roots: one module a program, where its parts are put together."""
