@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import falcon
 from oslo_config import cfg
 
-from haqn.api import errors, quantum_v1
+from haqn.api import errors, extensions, quantum_v1
 from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
 from haqn.api.context import Context
 from haqn.api.dhcp import AgentsOfNetwork, NetworkOfAgent, NetworksOfAgent
-from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions
+from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions, describe_extensions
 from haqn.api.endpoints import Collection, Item, context_of
 from haqn.api.floatingips import FLOATINGIP
 from haqn.api.ipavailability import NETWORK_IP_AVAILABILITY
@@ -22,6 +23,7 @@ from haqn.api.nudge import Nudge
 from haqn.api.ports import PORT
 from haqn.api.quotas import AllQuotas, DefaultQuota, Quota, QuotaDetails
 from haqn.api.readiness import Readiness
+from haqn.api.resource import Resource
 from haqn.api.routers import ROUTER, AddInterface, AddRoutes, RemoveInterface, RemoveRoutes
 from haqn.api.securitygroups import SECURITY_GROUP, SECURITY_GROUP_RULE, SecurityGroups
 from haqn.api.services import Services
@@ -35,19 +37,34 @@ LOG = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
-TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SECURITY_GROUP_RULE)
-RESOURCES = (*TAGGED, NETWORK_IP_AVAILABILITY, AGENT)
+RESOURCES = (
+    NETWORK,
+    SUBNET,
+    PORT,
+    ROUTER,
+    FLOATINGIP,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+    NETWORK_IP_AVAILABILITY,
+    AGENT,
+)
 
 
-def routes(services: Services) -> dict[str, object]:
-    """URI template -> who answers."""
+def routes(
+    services: Services, resources: Sequence[Resource], added: Sequence[extensions.Extension]
+) -> dict[str, object]:
+    """URI template -> who answers. `resources`: haqn's own and those of the extensions that were `added`."""
+    named = {resource.collection: resource for resource in resources}
+    described = describe_extensions(added)
     common: dict[str, object] = {}
-    for resource in RESOURCES:
+    for extension in added:
+        common |= extension.routes(services)
+    for resource in resources:
         path = f"/v2.0/{resource.path}"
         common |= {path: Collection(resource, services), f"{path}/{{object_id}}": Item(resource, services)}
-    for resource in TAGGED:
-        path = f"/v2.0/{resource.path}/{{object_id}}/tags"
-        common |= {path: Tags(resource, services), f"{path}/{{tag}}": Tag(resource, services)}
+        if "tags" in resource.store.children:
+            path = f"{path}/{{object_id}}/tags"
+            common |= {path: Tags(resource, services), f"{path}/{{tag}}": Tag(resource, services)}
     return (
         common
         | quantum_v1.routes(services)
@@ -59,22 +76,22 @@ def routes(services: Services) -> dict[str, object]:
             "/v2.0/quotas/{project_id}": Quota(services),
             "/v2.0/quotas/{project_id}/default": DefaultQuota(services),
             "/v2.0/quotas/{project_id}/details": QuotaDetails(services),
-            "/v2.0": Resources(RESOURCES),
-            "/v2.0/extensions": Extensions(),
-            "/v2.0/extensions/{alias}": Extension(),
+            "/v2.0": Resources(resources),
+            "/v2.0/extensions": Extensions(described),
+            "/v2.0/extensions/{alias}": Extension(described),
             "/v2.0/routers/{object_id}/add_router_interface": AddInterface(services),
             "/v2.0/routers/{object_id}/remove_router_interface": RemoveInterface(services),
             "/v2.0/routers/{object_id}/l3-agents": AgentsOfRouter(services),
             "/v2.0/routers/{object_id}/add_extraroutes": AddRoutes(services),
             "/v2.0/routers/{object_id}/remove_extraroutes": RemoveRoutes(services),
             "/v2.0/networks/{object_id}/dhcp-agents": AgentsOfNetwork(services),
-            "/v2.0/security-groups": SecurityGroups(SECURITY_GROUP, services),
+            "/v2.0/security-groups": SecurityGroups(named["security_groups"], services),
             "/v2.0/availability_zones": AvailabilityZones(services),
             "/v2.0/subnetpools": SubnetPools(),
             "/v2.0/subnetpools/{object_id}": SubnetPool(),
             "/v2.0/agents/{object_id}/dhcp-networks": NetworksOfAgent(services),
             "/v2.0/agents/{object_id}/dhcp-networks/{network_id}": NetworkOfAgent(services),
-            "/v2.0/agents/{object_id}": AgentItem(AGENT, services),
+            "/v2.0/agents/{object_id}": AgentItem(named["agents"], services),
             "/v2.0/agents/{object_id}/l3-routers": RoutersOfAgent(services),
             "/v2.0/agents/{object_id}/l3-routers/{router_id}": RouterOfAgent(services),
         }
@@ -83,13 +100,15 @@ def routes(services: Services) -> dict[str, object]:
 
 def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts) -> App:
     """The application of one process. What it is given must be started (and stopped) by the caller."""
+    added = extensions.load()
+    resources = extensions.extended(RESOURCES, added)
     services = Services(database=database, settings=Settings.from_conf(conf), live_state=live_state, nudge=nudge)
-    app: App = falcon.App(middleware=[_Requests(conf.api.max_body_size), Guard(RESOURCES, database)])
+    app: App = falcon.App(middleware=[_Requests(conf.api.max_body_size), Guard(resources, database)])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     errors.install(app)
     app.add_error_handler(quantum_v1.Fault, quantum_v1.on_fault)
-    for template, resource in routes(services).items():
+    for template, resource in routes(services, resources, added).items():
         app.add_route(template, resource)
     return app
 

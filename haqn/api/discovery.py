@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import falcon
 
 from haqn.api.endpoints import answer
+from haqn.api.extensions import Extension as Added
 from haqn.api.resource import Resource
 from haqn.exceptions import ExtensionNotFound
 
@@ -82,20 +83,36 @@ class Resources:
         answer(response, {"version": _version(request), "resources": listed})
 
 
+def describe_extensions(added: Sequence[Added]) -> dict[str, dict[str, object]]:
+    """alias -> what `GET /v2.0/extensions/{alias}` says: haqn's own, and those that were `added`."""
+    own = {alias: _describe(alias, name, text, _UPDATED) for alias, (name, text) in EXTENSIONS.items()}
+    return own | {ext.alias: _describe(ext.alias, ext.name, ext.description, ext.updated) for ext in added}
+
+
+def _describe(alias: str, name: str, description: str, updated: str) -> dict[str, object]:
+    return {"alias": alias, "name": name, "description": description, "updated": updated, "links": []}
+
+
 class Extensions:
     """`GET /v2.0/extensions`."""
 
+    def __init__(self, described: Mapping[str, Mapping[str, object]]) -> None:
+        self._described = described
+
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
-        answer(response, {"extensions": [_describe(alias) for alias in EXTENSIONS]})
+        answer(response, {"extensions": list(self._described.values())})
 
 
 class Extension:
     """`GET /v2.0/extensions/{alias}`."""
 
+    def __init__(self, described: Mapping[str, Mapping[str, object]]) -> None:
+        self._described = described
+
     def on_get(self, _request: falcon.Request, response: falcon.Response, alias: str) -> None:
-        if alias not in EXTENSIONS:
+        if alias not in self._described:
             raise ExtensionNotFound(alias=ascii(alias[:100])[1:-1])
-        answer(response, {"extension": _describe(alias)})
+        answer(response, {"extension": self._described[alias]})
 
 
 class Health:
@@ -107,8 +124,3 @@ class Health:
 
 def _version(request: falcon.Request) -> dict[str, object]:
     return {"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": f"{request.prefix}/v2.0/"}]}
-
-
-def _describe(alias: str) -> dict[str, object]:
-    name, description = EXTENSIONS[alias]
-    return {"alias": alias, "name": name, "description": description, "updated": _UPDATED, "links": []}

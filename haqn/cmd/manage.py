@@ -12,6 +12,7 @@ import msgspec
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
+from haqn.api import extensions
 from haqn.clock import SystemClock, isoformat
 from haqn.cmd.monitor import settings_of
 from haqn.coordination import keys
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _db_upgrade(conf: cfg.ConfigOpts, _given: argparse.Namespace) -> int:
     schema.upgrade(conf.database.connection)
+    for extension in extensions.load():
+        if extension.tables is not None:
+            schema.create_tables(conf.database.connection, extension.tables)
     return 0
 
 

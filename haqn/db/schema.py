@@ -20,6 +20,20 @@ from haqn.exceptions import SchemaOutdated
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+#: Tables that are not haqn's own: extensions'.
+Tables = sa.MetaData
+
+
+def create_tables(url: str, tables: Tables) -> None:
+    """Make those of an extension's tables that are missing. Raises DatabaseUnavailable."""
+    engine = create_engine(url)
+    try:
+        with translated(), engine.begin() as connection:
+            tables.create_all(connection)
+    finally:
+        engine.dispose()
+
+
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the schema of the database at `url` to `revision`, creating what is missing. Safe to repeat.
 

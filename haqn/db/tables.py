@@ -290,3 +290,12 @@ quotas = sa.Table(
 
 # One row a project, which is locked while its objects are counted.
 quota_locks = sa.Table("quota_locks", metadata, sa.Column("project_id", Project, primary_key=True))
+
+# What attributes that extensions add to any object are set to, as JSON in text, so that it can be compared everywhere.
+extension_values = sa.Table(
+    "extension_values",
+    metadata,
+    sa.Column("object_id", Uuid, primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
