@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,6 +31,9 @@ MEMBERS = st.sampled_from(
         "nexthop",
         "external_fixed_ips",
         "enable_snat",
+        "mac_address",
+        "routes",
+        "tags",
     ]
 )
 VALUES = st.recursive(
@@ -50,7 +54,15 @@ def ids(api):
     network, subnet = api.external("10.0.0.0/16")
     router = api.post("routers")
     port = api.post("ports", network_id=network["id"])
-    return {"networks": network["id"], "subnets": subnet["id"], "routers": router["id"], "ports": port["id"]}
+    tenant = api.post("networks", project_id="t")["id"]
+    attached = api.post("ports", network_id=tenant, project_id="t")["id"]
+    return {
+        "of t": f"{tenant}/ports/{attached}",
+        "networks": network["id"],
+        "subnets": subnet["id"],
+        "routers": router["id"],
+        "ports": port["id"],
+    }
 
 
 def bodies(resource):
@@ -68,8 +80,11 @@ def test_writes(api, ids, data):
     method, path = data.draw(
         st.sampled_from(
             [
-                ("POST", resource.collection),
-                ("PUT", f"{resource.collection}/{known}"),
+                ("POST", resource.path),
+                ("PUT", f"{resource.path}/{known}"),
+                ("PUT", f"{resource.path}/{known}/tags"),
+                ("PUT", f"routers/{ids['routers']}/add_extraroutes"),
+                ("PUT", f"agents/{KNOWN['a']}/l3-routers/{ids['routers']}"),
                 ("PUT", f"routers/{ids['routers']}/add_router_interface"),
                 ("PUT", f"routers/{ids['routers']}/remove_router_interface"),
                 ("POST", f"agents/{KNOWN['a']}/l3-routers"),
@@ -88,13 +103,13 @@ def test_reads(api, ids, data):
     resource = data.draw(st.sampled_from(RESOURCES))
     names = st.sampled_from(
         [attribute.name for attribute in resource.attributes.members]
-        + ["fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"]
+        + ["fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse", "tags", "not-tags-any"]
     )
     texts = st.text(max_size=12) | st.sampled_from(
         ["", "asc", "name", "id", "1", "True", "ip_address=10.0.0.1", "ip_address_substr=%", *ids.values()]
     )
     query = data.draw(st.dictionaries(names | st.text(max_size=5), texts | st.lists(texts, min_size=1), max_size=3))
-    path = f"/v2.0/{resource.collection}"
+    path = f"/v2.0/{resource.path}"
     check(api, api.client.simulate_get(path, params=query, params_csv=False), query)
 
 
@@ -102,6 +117,24 @@ def test_reads(api, ids, data):
 @given(body=st.binary(max_size=30))
 def test_bytes(api, body):
     check(api, api.client.simulate_post("/v2.0/networks", body=body), body)
+
+
+@FUZZ
+@given(st.data())
+def test_quantum_v1(api, ids, data):
+    root = "/v1.0/tenants/t/networks"
+    name = data.draw(st.sampled_from(["network", "port", "attachment"]))
+    port = f"/{ids['of t']}"
+    network = port.partition("/ports")[0]
+    path = data.draw(
+        st.sampled_from(["", network, f"{network}/ports", port, f"{port}/attachment"])
+        | st.text(max_size=5).map(lambda text: "/" + quote(text, safe=""))
+    )
+    inner = st.dictionaries(st.sampled_from(["name", "state", "id"]), VALUES, max_size=2) | VALUES
+    body = data.draw(st.builds(lambda value: {name: value}, inner) | VALUES)
+    method = data.draw(st.sampled_from(["POST", "PUT", "GET", "DELETE"]))
+    result = api.client.simulate_request(method, root + path, json=body)
+    assert result.status_code < 500, (method, path, body, result.text)
 
 
 def check(api, result, sent):
