@@ -6,7 +6,8 @@ is no limit. What belongs to no project ("") has none.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -16,6 +17,9 @@ from haqn.db.settings import Settings
 from haqn.exceptions import InvalidQuotaValue, OverQuota
 
 UNLIMITED = -1
+#: So far below its limit no project can exceed it before a writer notices: the largest bulk request makes 1000
+#: objects, and this many are more than 25 of them make at the same moment.
+_FAR = 25_000
 _quotas, _locks = tables.quotas, tables.quota_locks
 #: resource, as in the API -> its objects
 TRACKED: Mapping[str, sa.Table] = {
@@ -86,35 +90,33 @@ def enforce(
 ) -> None:
     """To be called after objects were inserted, in their transaction, as its last step. Raises OverQuota.
 
-    The lock that it takes on the project lasts until the commit, so that of two transactions the second counts what
-    the first has written.
+    Near its limit, a project is locked until the commit, so that of two transactions the second counts what the first
+    has written. Far from it nobody waits for anybody: see `_FAR`.
     """
     tracked = [resource for resource in resources if resource in TRACKED]
     if not tracked:
         return
     for project_id in sorted(set(project_ids) - {""}):
+        if min(_room(connection, settings, project_id, tracked).values()) >= _FAR:
+            continue
         _lock(connection, project_id)
-        columns = [
-            column
-            for resource in tracked
-            for column in (
-                _count(resource, project_id).label(f"{resource}_used"),
-                _own_limit(resource, project_id).label(f"{resource}_limit"),
-            )
-        ]
-        found = connection.execute(sa.select(*columns)).mappings().one()
-        overs = [
-            resource
-            for resource in tracked
-            if _is_over(found[f"{resource}_used"], found[f"{resource}_limit"], settings.quotas[resource])
-        ]
+        room = _room(connection, settings, project_id, tracked)
+        overs = [resource for resource in tracked if room[resource] < 0]
         if overs:
             raise OverQuota(overs=overs)
 
 
-def _is_over(used: int, own_limit: int | None, default: int) -> bool:
-    most = default if own_limit is None else own_limit
-    return most != UNLIMITED and used > most
+def _room(connection: Connection, settings: Settings, project_id: str, resources: Sequence[str]) -> dict[str, float]:
+    """resource -> how many more the project may have; negative: too many. One statement."""
+    counts = [_count(resource, project_id).label(f"{resource}_used") for resource in resources]
+    own = [_own_limit(resource, project_id).label(f"{resource}_most") for resource in resources]
+    found = connection.execute(sa.select(*counts, *own)).mappings().one()
+    room = {}
+    for resource in resources:
+        most = found[f"{resource}_most"]
+        most = settings.quotas[resource] if most is None else most
+        room[resource] = math.inf if most == UNLIMITED else most - found[f"{resource}_used"]
+    return room
 
 
 def _count(resource: str, project_id: str) -> sa.ScalarSelect[int]:
