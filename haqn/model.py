@@ -124,3 +124,5 @@ class RouterRequest:
     physical_network: str | None = None
     gateway_network_id: str | None = None
     availability_zone_hints: tuple[str, ...] = ()
+    #: agents that an operator took the router off
+    excluded_agents: tuple[str, ...] = ()

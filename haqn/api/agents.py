@@ -156,7 +156,8 @@ class RouterOfAgent:
         _check_agent_id(object_id)
         if not is_uuid(router_id):
             raise routers.STORE.missing(router_id)
-        self._services.write(lambda connection: agents.unpin(connection, object_id, router_id))
+        alive = self._services.live_state.alive
+        self._services.write(lambda connection: agents.remove(connection, object_id, router_id, alive))
         response.status = HTTPStatus.NO_CONTENT
 
 

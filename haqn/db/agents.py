@@ -6,7 +6,7 @@ is alive is not in SQL: callers say what they know.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -27,7 +27,8 @@ from haqn.exceptions import (
 )
 from haqn.model import AgentType
 
-_agents, _pairs, _bindings, _pins = tables.agents, tables.pairs, tables.bindings, tables.pins
+_agents, _pairs, _bindings = tables.agents, tables.pairs, tables.bindings
+_pins, _exclusions = tables.pins, tables.exclusions
 
 #: `ha_chassis_priority` of the designated ACTIVE and of the BACKUP; only their order means anything.
 PRIORITIES = (2, 1)
@@ -122,6 +123,7 @@ def pin(connection: Connection, agent_id: str, router_id: str) -> None:
         why = eligibility.why_not(connection, dict(agent), router)
         if why:
             raise RouterSchedulingFailed(router_id=router_id, agent_id=agent_id, reason=why)
+    _forget_exclusion(connection, agent_id, router_id)
     connection.execute(_pins.insert().values(router_id=router_id, agent_id=agent_id, created_at=utcnow()))
     outbox.record(connection, "router", router_id)
 
@@ -149,18 +151,36 @@ def set_priority(connection: Connection, agent_id: str, router_id: str, priority
     return other
 
 
-def unpin(connection: Connection, agent_id: str, router_id: str) -> None:
-    """Withdraw the wish. Raises AgentNotFound, RouterNotFound, RouterNotHostedByL3Agent, RouterReschedulingFailed."""
+def remove(connection: Connection, agent_id: str, router_id: str, alive: Callable[[str], bool | None]) -> None:
+    """Take the router off the agent: the wish for it is withdrawn, and the monitor lets the router leave, handing over
+    first. `alive` says what is known of an agent.
+
+    Raises AgentNotFound, RouterNotFound, RouterNotHostedByL3Agent, RouterReschedulingFailed (no other can have it).
+    """
     STORE.bare(connection, agent_id)
-    routers.STORE.bare(connection, router_id, lock=True)
-    if agent_id not in _pinned(connection, router_id):
-        if any(agent["id"] == agent_id for agent, _ in agents_of(connection, router_id)):
-            raise RouterReschedulingFailed(
-                router_id=router_id, reason=f"agent {agent_id} was not chosen by hand; drain or disable it instead"
-            )
+    router = routers.STORE.bare(connection, router_id, lock=True)
+    was_pinned = agent_id in _pinned(connection, router_id)
+    members = {agent["id"] for agent, _ in agents_of(connection, router_id)}
+    if not was_pinned and agent_id not in members:
         raise RouterNotHostedByL3Agent(router_id=router_id, agent_id=agent_id)
+    others = sa.select(_agents).where(_agents.c.agent_type == AgentType.L3, _agents.c.id.not_in({*members, agent_id}))
+    can_leave = agent_id in members and any(
+        alive(row["id"]) is not False and not eligibility.why_not(connection, dict(row), router)
+        for row in connection.execute(others).mappings().all()
+    )
+    if not was_pinned and not can_leave:
+        raise RouterReschedulingFailed(router_id=router_id, reason="no eligible l3 agent found")
     connection.execute(_pins.delete().where(_pins.c.router_id == router_id, _pins.c.agent_id == agent_id))
+    if can_leave:
+        _forget_exclusion(connection, agent_id, router_id)
+        connection.execute(_exclusions.insert().values(router_id=router_id, agent_id=agent_id, created_at=utcnow()))
     outbox.record(connection, "router", router_id)
+
+
+def _forget_exclusion(connection: Connection, agent_id: str, router_id: str) -> None:
+    connection.execute(
+        _exclusions.delete().where(_exclusions.c.router_id == router_id, _exclusions.c.agent_id == agent_id)
+    )
 
 
 def _pinned(connection: Connection, router_id: str) -> set[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -101,6 +101,8 @@ class Placed:
     #: (router, agent)
     pins: tuple[tuple[str, str], ...]
     next_pair_id: int
+    #: router -> agents that it is to leave
+    exclusions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ def read_placed(database: Database) -> Placed:
             },
             pins=tuple((router_id, agent_id) for router_id, agent_id in pinned.all()),
             next_pair_id=next_pair_id(connection),
+            exclusions=_exclusions(connection),
         )
 
 
@@ -153,6 +156,16 @@ def next_pair_id(connection: Connection) -> int:
     """The id of the next pair; ids are never used again."""
     number = connection.scalar(sa.select(tables.sequences.c.next_value).where(tables.sequences.c.name == PAIR_SEQUENCE))
     return number if number is not None else FIRST_PAIR_ID
+
+
+def _exclusions(connection: Connection) -> dict[str, tuple[str, ...]]:
+    table = tables.exclusions
+    found: dict[str, tuple[str, ...]] = {}
+    for router_id, agent_id in connection.execute(
+        sa.select(table.c.router_id, table.c.agent_id).order_by(*table.primary_key)
+    ).all():
+        found[router_id] = (*found.get(router_id, ()), agent_id)
+    return found
 
 
 def _agents(connection: Connection) -> dict[str, AgentFact]:

@@ -186,6 +186,15 @@ pins = sa.Table(
     sa.Column("created_at", sa.DateTime, nullable=False),
 )
 
+# The opposite wish (DELETE /agents/{id}/l3-routers/{router_id}): the router is to leave the agent.
+exclusions = sa.Table(
+    "exclusions",
+    metadata,
+    sa.Column("router_id", Uuid, sa.ForeignKey("routers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("agent_id", Uuid, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+)
+
 # One row: who may write pairs and bindings. A writer compares the epoch in its own transaction.
 leadership = sa.Table(
     "leadership",

@@ -30,7 +30,7 @@ def make_view(
         pairs=tuple(facts.placed.pairs.values()),
         bindings=tuple(facts.placed.bindings.values()),
         pins=tuple(Pin(router_id=router, agent_id=agent) for router, agent in facts.placed.pins),
-        routers=tuple(_request(facts, router) for router in facts.wanted.routers.values()),
+        routers=tuple(_request(facts, reported, router) for router in facts.wanted.routers.values()),
         observations=tuple(
             Observation(
                 agent_id=l3_agents[host],
@@ -171,7 +171,7 @@ def _agent(fact: AgentFact, *, alive: bool) -> Agent:
     )
 
 
-def _request(facts: Facts, router: RouterFact) -> RouterRequest:
+def _request(facts: Facts, reported: Reported, router: RouterFact) -> RouterRequest:
     network = facts.wanted.networks[router.gateway.network_id] if router.gateway is not None else None
     return RouterRequest(
         id=router.id,
@@ -179,7 +179,18 @@ def _request(facts: Facts, router: RouterFact) -> RouterRequest:
         physical_network=network.physical_network if network is not None else None,
         gateway_network_id=network.id if network is not None else None,
         availability_zone_hints=router.availability_zone_hints,
+        excluded_agents=_excluded(facts, reported, router.id),
     )
+
+
+def _excluded(facts: Facts, reported: Reported, router_id: str) -> tuple[str, ...]:
+    """Agents that the router is on and is to leave. Not while a member is dead: then any agent is better than none,
+    and not of agents that it has left: then it may come back when it must."""
+    excluded = facts.placed.exclusions.get(router_id, ())
+    members = members_of(facts, router_id) if excluded else ()
+    if not all(member in reported.beats for member in members):
+        return ()
+    return tuple(agent_id for agent_id in excluded if agent_id in members)
 
 
 def _report_of(facts: Facts, reported: Reported, pair: Pair, member: str) -> PairReport | None:

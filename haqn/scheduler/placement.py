@@ -20,11 +20,14 @@ class Demand(NamedTuple):
     physical_network: str | None
     gateway_network_id: str | None
     availability_zone_hints: tuple[str, ...]
+    excluded_agents: tuple[str, ...] = ()
 
 
 def demand_of(router: RouterRequest) -> Demand:
     """What the router demands of its agents."""
-    return Demand(router.physical_network, router.gateway_network_id, router.availability_zone_hints)
+    return Demand(
+        router.physical_network, router.gateway_network_id, router.availability_zone_hints, router.excluded_agents
+    )
 
 
 def why_unwilling(agent: Agent) -> str:
@@ -52,6 +55,8 @@ def why_unfit(agent: Agent, demand: Demand) -> str:
         and demand.gateway_network_id not in agent.allowed_networks
     ):
         return "gateway network not allowed there"
+    if agent.id in demand.excluded_agents:
+        return "taken off it by hand"
     return ""
 
 

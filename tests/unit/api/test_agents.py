@@ -214,3 +214,29 @@ def test_the_active_member_is_forced_by_its_priority(api, add_agent, bind, live_
     assert put(one, 5, 404, UNKNOWN) == "RouterNotFound"
     assert put(one, "high", 400) == "HTTPBadRequest"
     api.call("PUT", f"agents/{one}/l3-routers/{router['id']}", 400, {})
+
+
+def test_a_router_is_taken_off_an_agent(api, add_agent, bind, database, live_state):
+    one, two = add_agent("net1"), add_agent("net2")
+    router = api.post("routers")
+    bind(router["id"], one, two)
+    path = f"agents/{one}/l3-routers"
+
+    def exclusions():
+        with database.read() as connection:
+            return connection.execute(sa.select(tables.exclusions.c.router_id, tables.exclusions.c.agent_id)).all()
+
+    assert api.delete(f"{path}/{router['id']}", 409)["type"] == "RouterReschedulingFailed"
+    three = add_agent("net3")
+    live_state.alive_agents = {three: False}
+    assert api.delete(f"{path}/{router['id']}", 409)["type"] == "RouterReschedulingFailed"
+    live_state.alive_agents = {}
+    api.delete(f"{path}/{router['id']}")
+    api.delete(f"{path}/{router['id']}")
+    assert exclusions() == [(router["id"], one)]
+    api.call("POST", path, 201, {"router_id": router["id"]})
+    assert (exclusions(), pins(database)) == ([], {(router["id"], one)})
+    api.delete(f"{path}/{router['id']}")
+    assert (exclusions(), pins(database)) == ([(router["id"], one)], set())
+    api.delete(f"routers/{router['id']}")
+    assert exclusions() == []

@@ -135,3 +135,22 @@ def test_a_heartbeat_is_news_when_the_row_is_missing_or_differs_or_the_lease_is_
     assert began_or_changed(cluster(), said, {NET2: 6}) == [heartbeat("net2")]
     other = replace(AGENTS[1], heartbeat={**AGENTS[1].heartbeat, "zone": "z"})
     assert began_or_changed(cluster(agents=[AGENTS[0], other]), said, {}) == [heartbeat("net2")]
+
+
+@pytest.mark.parametrize(
+    ("alive", "bindings", "excluded"),
+    [
+        (["net1", "net2"], {"r1": 65536}, (NET1,)),
+        # with a dead member, any agent is better than none
+        (["net1"], {"r1": 65536}, ()),
+        # it has left, and may come back when it must
+        (["net1", "net2"], {"r1": "net2"}, ()),
+        (["net1", "net2"], {}, ()),
+    ],
+)
+def test_a_router_leaves_agents_that_it_was_taken_off(alive, bindings, excluded):
+    given = cluster(bindings=bindings)
+    given = replace(given, placed=replace(given.placed, exclusions={"r1": (NET1,)}))
+    requests = {request.id: request for request in view(given, reported(alive=alive)).routers}
+    assert requests["r1"].excluded_agents == excluded
+    assert requests["r2"].excluded_agents == ()

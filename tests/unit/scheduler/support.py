@@ -62,6 +62,7 @@ def view_of(scenario: dict[str, Any]) -> View:
         if pair_id is not None or agent_id is not None:
             bindings.append(Binding(router_id=router_id, pair_id=pair_id, agent_id=agent_id))
         fields["availability_zone_hints"] = tuple(fields.pop("availability_zone_hints", ()))
+        fields["excluded_agents"] = tuple(fields.pop("excluded_agents", ()))
         routers.append(RouterRequest(id=router_id, **fields))
     return View(
         agents=tuple(agent(host, **(fields or {})) for host, fields in scenario["agents"].items()),
