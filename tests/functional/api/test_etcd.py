@@ -133,3 +133,12 @@ def test_a_silent_etcd_makes_everything_unknown_until_it_speaks_again(tmp_path):
         eventually(lambda: live_state.alive(net1))
         eventually(lambda: live_state.pair_state("net1", PAIR) is VrrpState.MASTER)
         live_state.stop()
+
+
+def test_readiness_says_whether_etcd_is_there(server_with_etcd, server):
+    def look(url):
+        answer = requests.get(f"{url}/readyz", timeout=30)
+        return answer.status_code, answer.json()["status"], list(answer.json()["missing"])
+
+    eventually(lambda: look(server_with_etcd.url) == (200, "ready", []))
+    assert look(server.url) == (200, "degraded", ["etcd"])
