@@ -15,6 +15,8 @@ def cleanup(network_client):
     """Delete what the test made, whatever happened, so that tests do not see each other's objects."""
     yield
     client = network_client
+    for floating in client.ips():
+        client.delete_ip(floating)
     for router in client.routers():
         client.update_router(router, routes=[])
         for port in client.ports(device_id=router.id):
@@ -116,6 +118,34 @@ def test_what_goes_wrong_has_its_reason(network_client):
         client.create_router(external_gateway_info={"network_id": network.id})
     with pytest.raises(exceptions.NotFoundException):
         client.get_agent(UNKNOWN)
+
+
+def test_floating_ips_and_tags(network_client, external):
+    client = network_client
+    network = client.create_network(name="private")
+    subnet = client.create_subnet(network_id=network.id, ip_version=4, cidr="10.0.0.0/24")
+    vm = client.create_port(network_id=network.id)
+    with pytest.raises(exceptions.NotFoundException, match="not reachable from subnet"):
+        client.create_ip(floating_network_id=external.id, port_id=vm.id)
+    router = client.create_router(external_gateway_info={"network_id": external.id})
+    client.add_interface_to_router(router, subnet_id=subnet.id)
+    floating = client.create_ip(floating_network_id=external.id, port_id=vm.id)
+    assert (floating.fixed_ip_address, floating.router_id) == (vm.fixed_ips[0]["ip_address"], router.id)
+    assert floating.port_details["mac_address"] == vm.mac_address
+    assert client.find_ip(floating.floating_ip_address).id == floating.id
+    client.set_tags(floating, ["red"])
+    assert [ip.id for ip in client.ips(tags="red")] == [floating.id]
+    assert list(client.ips(not_tags="red")) == []
+    with pytest.raises(exceptions.ConflictException, match="floating IPs"):
+        client.update_router(router, external_gateway_info={})
+    assert client.update_ip(floating, port_id=None).port_id is None
+    availability = client.get_network_ip_availability(network.id)
+    assert (availability.total_ips, availability.used_ips) == (253, 2)
+    stale = client.get_network(network.id).revision_number
+    client.update_network(network, description="newer")
+    with pytest.raises(exceptions.PreconditionFailedException):
+        client.update_network(network.id, description="older", if_revision=stale)
+    client.delete_ip(floating, ignore_missing=False)
 
 
 def test_pages(network_client):
