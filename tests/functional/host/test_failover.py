@@ -161,6 +161,24 @@ def test_keepalived_that_was_killed_is_started_again(tmp_path):
 
 
 @isolated
+def test_keepalived_that_is_frozen_is_replaced(tmp_path):
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        frozen = pairs.daemon.vrrp_pid()
+        os.kill(frozen, signal.SIGSTOP)
+        eventually(lambda: open_gates() == set(), timeout=6)
+
+        def looked_after() -> bool:
+            time.sleep(1)  # the agent looks once a second
+            pairs.check_health()
+            return pairs.daemon.vrrp_pid() not in {frozen, None}
+
+        eventually(looked_after, timeout=20)
+        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+
+
+@isolated
 def test_a_lost_gate_is_made_again_and_closed_meanwhile_for_keepalived(tmp_path):
     with pairs_of_host(tmp_path) as pairs:
         apply(pairs, pair(0))

@@ -1,4 +1,3 @@
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -9,12 +8,18 @@ from haqn.lab.cluster import Lab
 from haqn.lab.scenario import Scenario
 from haqn.lab.scenery import wait_for
 from haqn.lab.spec import LabSpec
+from tests.functional.system.stage import lab_name, sweep
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _swept() -> None:
+    sweep()
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """Hosts and wires with nothing running in them, under a name that no other test run has."""
-    lab = Lab(f"t{uuid.uuid4().hex[:7]}")
+    lab = Lab(lab_name("t"))
     try:
         lab.build(LabSpec(hosts=2, computes=1))
         yield lab
@@ -25,7 +30,7 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="package")
 def running() -> Iterator[Scenario]:
     """A whole cluster with a tenant on it. Tests take it as `scenario`, which is whole again each time."""
-    lab = Lab(f"c{uuid.uuid4().hex[:7]}")
+    lab = Lab(lab_name("c"))
     try:
         lab.build(LabSpec(hosts=3, computes=1, lease_ttl=5))
         services.start_all(lab)
