@@ -175,7 +175,8 @@ class Election:
     ) -> TransactionResult:
         """Carry out `operations` and write the key itself, whose mod revision counts the writes of the term."""
         last = self._last_write
-        if last is None or last.create_revision != term.token:
+        # a token alone names no term: after etcd was wiped the next one may have the same
+        if last is None or (last.create_revision, last.lease) != (term.token, term.lease):
             last = self._settle(term)
         new_value = last.value if value is None else value
         self._last_write = None  # until the answer is here, nobody knows

@@ -61,6 +61,7 @@ class MonitorService:
         self._clock: Clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._demoted = threading.Event()
         self._health = Health(self._clock)
         self._observed = Observed(self._clock)
         wake = self._wake.set
@@ -70,7 +71,7 @@ class MonitorService:
             keys.LEADER,
             encode(LeaderRecord(holder=holder)),
             on_elected=lambda _token: wake(),
-            on_demoted=lambda _reason: wake(),
+            on_demoted=lambda _reason: self._demote(),
         )
         self._reports = (
             Informer(etcd, keys.AGENTS, self._observed.on_agents, on_change=wake),
@@ -134,10 +135,18 @@ class MonitorService:
     def _rest(self, seconds: float) -> None:
         self._stopping.wait(seconds)
 
+    def _demote(self) -> None:
+        self._demoted.set()
+        self._wake.set()
+
     def _lead(self) -> None:
         token = self._election.token
-        if token is None:
+        if token is None or self._demoted.is_set():
+            # tokens are no names of terms: after etcd was wiped the next one may be the same
+            self._demoted.clear()
             self._end_term()
+            self._token = None
+        if token is None:
             return
         if token == self._token and self._term is None:
             return  # given up; the election will tell

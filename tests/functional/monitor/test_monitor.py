@@ -162,6 +162,23 @@ def test_everything_is_projected_again_after_etcd_was_wiped(cluster):
     assert cluster.rows(sa.select(tables.bindings).order_by(tables.bindings.c.router_id)) == bindings
 
 
+def test_the_next_term_may_have_the_token_of_the_last_one(cluster):
+    """Revisions begin anew with a wiped etcd, and with nobody else there the election is the first write again."""
+    cluster.start_monitor("mon1")
+    first = cluster.wait_for_leader()
+    token = cluster.etcd.get(keys.LEADER).create_revision
+    (member,) = cluster.etcd_cluster.members
+    cluster.etcd_cluster.kill()
+    member.wipe()
+    cluster.etcd_cluster.start()
+
+    assert eventually(cluster.leader, timeout=30).epoch > first.epoch
+    assert cluster.etcd.get(keys.LEADER).create_revision == token
+    cluster.start_agents("net1", "net2")
+    cluster.create_routers("r1")
+    eventually(lambda: running(cluster, "r1"))
+
+
 def test_what_somebody_else_deletes_is_written_again(cluster):
     cluster.start_monitor("mon1")
     cluster.start_agents("net1", "net2")
