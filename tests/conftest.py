@@ -7,6 +7,7 @@ import pytest
 _FUNCTIONAL = Path(__file__).parent / "functional"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes (pytest -n), tests that share a cluster or servers run in one of them, one by one."""
     for item in items:

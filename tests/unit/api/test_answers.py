@@ -59,7 +59,7 @@ def test_wrong_methods_answer_in_json(api):
 
 
 @pytest.mark.parametrize("collection", ["networks", "subnets", "ports", "routers", "floatingips", "agents"])
-@pytest.mark.parametrize("object_id", ["a-name", "%00", str(uuid.uuid4()), "%F0%9F%98%80", "x" * 2000])
+@pytest.mark.parametrize("object_id", ["a-name", "%00", str(uuid.UUID(int=1)), "%F0%9F%98%80", "x" * 2000])
 def test_what_is_not_there_is_not_found(api, collection, object_id):
     for method, body in (("GET", None), ("PUT", {collection[:-1]: {}}), ("DELETE", None)):
         result = api.client.simulate_request(method, f"/v2.0/{collection}/{object_id}", json=body)
