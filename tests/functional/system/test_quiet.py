@@ -5,7 +5,6 @@ from typing import NamedTuple
 import pytest
 
 from haqn.coordination import keys
-from haqn.documents import PairDocument, RouterDocument, decode
 from haqn.lab import etcdctl
 from haqn.lab.client import Resource
 from haqn.lab.scenery import wait_for
@@ -29,13 +28,6 @@ def look(stage: Stage) -> Look:
     )
 
 
-def pairs_are_ridden_on(stage: Stage, host: str) -> bool:
-    """Nothing is on its way: no pair of the host waits to be deleted."""
-    listing = etcdctl.get(stage.lab, keys.desired(host))
-    pairs = {decode(one.value, PairDocument).pair_id for one in listing if "/pairs/" in one.key}
-    return pairs == {decode(one.value, RouterDocument).pair_id for one in listing if "/routers/" in one.key}
-
-
 def pairs(stage: Stage) -> set[str]:
     return {entry.key for entry in etcdctl.get(stage.lab, keys.DESIRED) if "/pairs/" in entry.key}
 
@@ -44,7 +36,7 @@ def create_until_pairs_are_enough(stage: Stage) -> tuple[list[Resource], Look]:
     """Routers, the last of which found its pair waiting; and what there was to see before that one."""
     scenery, routers = stage.scenario.scenery, []
     while True:
-        wait_for("every pair is ridden on", lambda: all(pairs_are_ridden_on(stage, host) for host in stage.hosts))
+        stage.wait_until_quiet()
         known, before = pairs(stage), look(stage)
         _, subnet = scenery.tenant_network(f"quiet-{len(routers)}", f"10.71.{len(routers)}.0/24")
         router = scenery.router(f"quiet-{len(routers)}", stage.scenario.external["id"], [subnet["id"]])
