@@ -62,6 +62,12 @@ class Consumer:
         won: list[int] = []
         with self._directory.locked():
             for pair, state in events:
+                if state == DELETED or self._directory.role(pair) is None:
+                    # the agent has forgotten the pair: what keepalived still says of it must not bring it back
+                    self._gate.close(pair)
+                    self._directory.forget_observed(pair)
+                    won = [other for other in won if other != pair]
+                    continue
                 # keepalived also tells states that are no transitions: at its start and after a reload
                 was_master = self._directory.is_master(pair)
                 if state == MASTER:
@@ -74,10 +80,7 @@ class Consumer:
                     if was_master:
                         self._directory.write_role(pair, BACKUP_LEVEL)
                     won = [other for other in won if other != pair]
-                if state == DELETED:
-                    self._directory.forget_observed(pair)
-                else:
-                    self._directory.write_observed(pair, state)
+                self._directory.write_observed(pair, state)
         rows = [row for pair in won for row in self._rows(pair)]
         announce.claim(rows)
         announce.announce(rows)
