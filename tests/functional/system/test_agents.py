@@ -12,7 +12,7 @@ import haqn
 from haqn import templating
 from haqn.lab import faults, services
 from haqn.lab.scenery import wait_for
-from tests.functional.system.stage import CALM, KERNEL_LEASE, Stage
+from tests.functional.system.stage import CALM, HANDOVER_GAP, KERNEL_LEASE, TTL, Stage
 
 pytestmark = pytest.mark.functional
 
@@ -33,7 +33,15 @@ def wait_until_adopted(stage: Stage, leases: dict[str, int]) -> None:
     wait_for("the new agents have looked at everything", stage.at_rest)
 
 
+@pytest.fixture
+def nobody_leads(stage: Stage) -> None:
+    """A restart may take longer than a lease on a busy machine; what follows from that is another story."""
+    for monitor in stage.services("monitor"):
+        faults.pause(stage.host(monitor.host), monitor.name)
+
+
 @pytest.mark.parametrize("end", [end_kindly, end_at_once])
+@pytest.mark.usefixtures("nobody_leads")
 def test_an_agent_that_is_restarted_costs_nothing(stage: Stage, end: Callable[[Stage, str], None]) -> None:
     members = [stage.active, stage.standby]
     leases = {host: stage.heartbeat_lease(host) for host in members}
@@ -62,6 +70,7 @@ def changed_copy(directory: Path) -> Path:
     return directory
 
 
+@pytest.mark.usefixtures("nobody_leads")
 def test_an_upgrade_changes_the_failover_program_under_a_running_keepalived(stage: Stage, tmp_path: Path) -> None:
     active, other_version = stage.active, changed_copy(tmp_path / "other")
     host, leases = stage.host(active), {active: stage.heartbeat_lease(active)}
@@ -83,5 +92,24 @@ def test_an_upgrade_changes_the_failover_program_under_a_running_keepalived(stag
     assert stage.footprint(active) == before
     assert stage.scenario.states == states
     assert stage.forwarders() == [active]
+
+    leases = {active: stage.heartbeat_lease(active)}
     services.restart(stage.lab, stage.agent(active))
-    wait_for("the usual version is back", lambda: host.run(link).stdout == old_program)
+    wait_until_adopted(stage, leases)
+    assert host.run(link).stdout == old_program
+
+
+def test_an_agent_that_stays_away_is_replaced(stage: Stage) -> None:
+    away, peer, third = stage.active, stage.standby, stage.third
+    with stage.scenario.both_ways() as both_ways:
+        time.sleep(CALM)
+        end_at_once(stage, away)
+        wait_for("there is a new standby", lambda: stage.scenario.is_redundant(without=away), 4 * TTL)
+        services.start(stage.lab, stage.agent(away))
+        wait_for("it undoes what it has no part in", lambda: not stage.devices_of(away, stage.router_id))
+        outbound, inbound = both_ways.stop()
+
+    for result in (outbound, inbound):
+        assert result.largest_gap_ms < HANDOVER_GAP
+        assert result.all_answered
+    assert stage.scenario.states == {peer: "active", third: "standby"}
