@@ -29,9 +29,9 @@ $(STAMP): requirements.txt test-requirements.txt setup.cfg setup.py pyproject.to
 demo: install
 	$(BIN)/haqn-lab demo
 
-# everything, in two processes, for the tests mostly wait; a test that is skipped is a failure (tests/conftest.py)
+# everything; a test that is skipped is a failure (tests/conftest.py)
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest
 
 lint: install
 	$(BIN)/ruff check .
