@@ -2,6 +2,7 @@
 
 import pytest
 
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A test that did not run proves nothing: skipped and expected failures fail the suite."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
