@@ -90,8 +90,8 @@ def test_a_second_agent_makes_a_pair(again: Again) -> None:
             time.sleep(CALM)
             outbound, inbound = both_ways.stop()
 
-    # mostly no packet is lost; when the new agent's keepalived is the first of the pair to start, it is MASTER until the
-    # other one is there, and both hosts speak for the router for a while
+    # mostly no packet is lost; when the new agent's keepalived is the first of the pair to start, it is MASTER until
+    # the other one is there, and both hosts speak for the router for a while
     assert max(outbound.largest_gap_ms, inbound.largest_gap_ms) < _JOIN_GAP
     assert (outbound.all_answered, inbound.all_answered) == (True, True)
 
