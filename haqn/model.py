@@ -110,8 +110,6 @@ class Binding:
     router_id: str
     pair_id: int | None = None
     agent_id: str | None = None
-    #: agents that an operator chose by hand; the planner does not move the router off them
-    pinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,6 @@ class Work:
     #: what was carried out last; None: found on the host, not looked at yet
     applied: dict[Key, DesiredDocument | None] = field(default_factory=dict)
     errors: dict[Key, str] = field(default_factory=dict)
-    #: done but for something that must happen first
-    waiting: set[Key] = field(default_factory=set)
     in_flight: set[Key] = field(default_factory=set)
     _retry_at: dict[Key, float] = field(default_factory=dict)
     _pause: dict[Key, float] = field(default_factory=dict)
@@ -38,7 +36,6 @@ class Work:
     def wait(self, key: Key, until: float) -> None:
         """Nothing is wrong; look again at that moment (seconds, the same clock as everywhere here)."""
         self._clear(key)
-        self.waiting.add(key)
         self._retry_at[key] = until
 
     def failed(self, key: Key, why: str, now: float) -> None:
@@ -58,12 +55,10 @@ class Work:
 
     def changed(self, key: Key) -> None:
         """The wanted state is another one now: an old failure says nothing about it."""
-        self.waiting.discard(key)
         self._retry_at.pop(key, None)
         self._pause.pop(key, None)
 
     def _clear(self, key: Key) -> None:
-        self.waiting.discard(key)
         self.errors.pop(key, None)
         self._retry_at.pop(key, None)
         self._pause.pop(key, None)
