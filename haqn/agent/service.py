@@ -243,6 +243,8 @@ class AgentService:
                 self._work.done(key, document)
             else:
                 self._work.removed(key)
+        # a router may be older here than its pair: what the pair is to announce is known already
+        self._write_rows()
 
     def _submit(self, key: Key, open_pairs: diff.OpenPairs) -> None:
         now = self._clock.monotonic()

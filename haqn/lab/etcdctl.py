@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from haqn.documents import Manifest, RouterDocument, SyncReport, decode
+from haqn.documents import Manifest, PairDocument, RouterDocument, SyncReport, decode
 from haqn.exceptions import HostError
 from haqn.lab.cluster import Lab
 from haqn.lab.command import run
 from haqn.lab.spec import Kind
+from haqn.model import Role
 
 AGENTS = "/haqn/v1/agents/"
 _DESIRED = "/haqn/v1/desired"
@@ -89,6 +90,16 @@ def wait_until_settled(lab: Lab, hosts: Iterable[str] | None = None, timeout: fl
         if time.monotonic() > deadline:
             raise HostError(f"cannot see the hosts settle within {timeout:g} s: {reasons}")
         time.sleep(_POLL)
+
+
+def designated(lab: Lab, pair_id: int, hosts: Iterable[str]) -> list[str]:
+    """The hosts whose member of the pair the leader has made the ACTIVE one."""
+    return [
+        host
+        for host in hosts
+        for entry in get(lab, f"{_DESIRED}/{host}/pairs/{pair_id}")
+        if decode(entry.value, PairDocument).role is Role.ACTIVE
+    ]
 
 
 def pair_of(lab: Lab, router_id: str) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from haqn.db.snapshot import AgentFact, Facts, PortFact, RouterFact, Wanted, router_ports
 from haqn.documents import Heartbeat, PairReport, SyncReport, to_plain
-from haqn.model import Agent, AgentType, Pair, RouterRequest, VrrpState
+from haqn.model import FIRST_EPOCH, Agent, AgentType, Pair, RouterRequest, VrrpState
 from haqn.monitor.observed import Reported
 from haqn.scheduler.view import Observation, Pin, Vacancy, View
 
@@ -67,6 +67,21 @@ def is_settled(facts: Facts, reported: Reported, pair: Pair) -> bool:
 def settled_pairs(facts: Facts, reported: Reported) -> frozenset[int]:
     """Ids of the pairs that are settled."""
     return frozenset(pair.id for pair in facts.placed.pairs.values() if is_settled(facts, reported, pair))
+
+
+def awaits_active(facts: Facts, reported: Reported, pair: Pair) -> bool:
+    """A new pair's BACKUP must not be told yet: its keepalived could be MASTER before the ACTIVE's has started, and
+    speak for routers that still run outside of the pair on the ACTIVE's host.
+
+    Over once the ACTIVE is MASTER, or cannot become it, or the BACKUP knows the pair already.
+    """
+    active, backup = (_report_of(facts, reported, pair, member) for member in pair.members)
+    return (
+        backup is None
+        and pair.epoch == FIRST_EPOCH
+        and pair.active_agent_id in reported.beats
+        and (active is None or active.state is VrrpState.BACKUP)
+    )
 
 
 def members_of(facts: Facts, router_id: str) -> tuple[str, ...]:

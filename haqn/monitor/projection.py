@@ -22,7 +22,7 @@ from haqn.documents import (
     RouterPort,
     encode,
 )
-from haqn.model import AgentType, NetworkType, Pair
+from haqn.model import AgentType, NetworkType, Pair, Role
 from haqn.monitor.assemble import members_of
 
 
@@ -46,8 +46,10 @@ class Projector:
         self._routers: dict[str, tuple[RouterFact, int | None, Projected]] = {}
         self._networks: dict[str, tuple[NetworkFact, tuple[str, ...], dict[str, Projected]]] = {}
 
-    def project(self, facts: Facts, settled: Collection[int]) -> Projection:
-        """All documents of all hosts. `settled`: ids of the settled pairs."""
+    def project(self, facts: Facts, settled: Collection[int], awaiting: Collection[int] = ()) -> Projection:
+        """All documents of all hosts. `settled`: ids of the settled pairs; `awaiting`: of those that their BACKUP
+        must not know yet.
+        """
         self._forget(facts)
         agents = facts.placed.agents
         projection: Projection = {agent.host: {} for agent in agents.values()}
@@ -55,7 +57,8 @@ class Projector:
         present: dict[str, set[str]] = defaultdict(set)
         for pair in facts.placed.pairs.values():
             for host, document in _pair_documents(facts, pair, pair.id in settled, self._advert_interval_ms):
-                projection[host]["pairs", str(pair.id)] = _projected(document)
+                if document.role is Role.ACTIVE or pair.id not in awaiting:
+                    projection[host]["pairs", str(pair.id)] = _projected(document)
         for router in facts.wanted.routers.values():
             hosts = [agents[member].host for member in members_of(facts, router.id)]
             if not hosts:

@@ -16,13 +16,20 @@ from haqn.db.bindings import LeaderWriter
 from haqn.db.session import Database
 from haqn.db.snapshot import Facts, Placed, Wanted, outbox_lines, read_placed, read_wanted
 from haqn.exceptions import PlanOutdated
-from haqn.monitor.assemble import began_or_changed, make_view, newly_active, settled_pairs, with_status
+from haqn.monitor.assemble import (
+    awaits_active,
+    began_or_changed,
+    make_view,
+    newly_active,
+    settled_pairs,
+    with_status,
+)
 from haqn.monitor.health import Health, Source
 from haqn.monitor.observed import Observed, Reported
 from haqn.monitor.projection import Projector
 from haqn.monitor.publisher import Publisher
 from haqn.scheduler.planner import plan
-from haqn.scheduler.view import Plan, Policy
+from haqn.scheduler.view import CreatePair, Plan, Policy
 
 LOG = logging.getLogger(__name__)
 
@@ -32,6 +39,8 @@ _READ_AGAIN = 300.0
 _OUTBOX_WINDOW = 1000
 #: tries of a plan whose facts were overtaken, in one cycle
 _PLAN_TRIES = 3
+#: seconds after which a new pair's BACKUP is told of it even though the ACTIVE has not become MASTER
+_AWAIT_ACTIVE = 5.0
 #: things of one kind that are named in a cycle's sentence
 _NAMED = 5
 
@@ -83,13 +92,17 @@ class Term:
         self._projected: object = None
         self._promoted: object = None
         self._holds: frozenset[str] = frozenset()
+        #: pair -> when this term made it (monotonic seconds), until its BACKUP may know it
+        self._new_pairs: dict[int, float] = {}
         self._done: list[str] = []
 
     def wait_for(self) -> float:
         """Seconds after which a cycle is due even if nobody asks for one."""
-        if self._replan_at is None:
-            return self._settings.poll_interval
-        return min(self._settings.poll_interval, max(0.0, self._replan_at - self._clock.monotonic()))
+        due = [made_at + _AWAIT_ACTIVE for made_at in self._new_pairs.values()]
+        if self._replan_at is not None:
+            due.append(self._replan_at)
+        now = self._clock.monotonic()
+        return min([self._settings.poll_interval, *(max(0.0, moment - now) for moment in due)])
 
     def cycle(self) -> None:
         """Look once, and do what has to be done."""
@@ -178,6 +191,7 @@ class Term:
             try:
                 number = self._writer.apply(made, view, policy, keep_plans=self._settings.keep_plans)
                 self._done.append(f"plan {number}: {_sum_up(made)}")
+                self._new_pairs |= {one.pair_id: now for one in made.actions if isinstance(one, CreatePair)}
             except PlanOutdated as error:
                 self._done.append(f"planned anew, because {error}")
             self._placed = None
@@ -194,13 +208,28 @@ class Term:
 
     def _project(self, facts: Facts, reported: Reported) -> None:
         settled = settled_pairs(facts, reported)
-        basis = (self._facts_version, settled)
+        awaiting = self._awaiting(facts, reported)
+        basis = (self._facts_version, settled, awaiting)
         if basis == self._projected and not self._publisher.in_doubt:
             return
-        count = self._publisher.publish(self._projector.project(facts, settled))
+        count = self._publisher.publish(self._projector.project(facts, settled, awaiting))
         self._projected = basis
         if count:
             self._done.append(f"documents written in {count} transactions")
+
+    def _awaiting(self, facts: Facts, reported: Reported) -> frozenset[int]:
+        """Pairs that their BACKUP must not know yet. Once it may, it may for good; and only the leader that made a
+        pair asks this, for another one cannot know what the BACKUP has been told.
+        """
+        now = self._clock.monotonic()
+        self._new_pairs = {
+            pair_id: made_at
+            for pair_id, made_at in self._new_pairs.items()
+            if now - made_at < _AWAIT_ACTIVE
+            and (pair := facts.placed.pairs.get(pair_id)) is not None
+            and awaits_active(facts, reported, pair)
+        }
+        return frozenset(self._new_pairs)
 
     def _promote(self, facts: Facts, reported: Reported) -> None:
         basis = (self._facts_version, reported.version)

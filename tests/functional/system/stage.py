@@ -98,7 +98,8 @@ class Stage:
                 services.start(self.lab, service)
         wait_for("the API answers", self.reachable)
         services.wait_for_agents(self.lab)
-        wait_for("the tenant is redundant", self.at_rest)
+        wait_for("a monitor leads", self.is_led)
+        wait_for("the tenant is redundant", lambda: self.at_rest() and self.roles_are_those_of_vrrp())
 
     def at_rest(self) -> bool:
         """The tenant's router has both members ready, and exactly the active one forwards."""
@@ -116,7 +117,20 @@ class Stage:
             time.sleep(_QUIET)
             return before == {host: self.revisions(host) for host in self.hosts}
 
-        wait_for("nothing happens any more", lambda: self.at_rest() and nothing_comes())
+        wait_for("a monitor leads", self.is_led)
+        wait_for(
+            "nothing happens any more",
+            lambda: self.at_rest() and self.roles_are_those_of_vrrp() and nothing_comes(),
+        )
+
+    def is_led(self) -> bool:
+        """A monitor that runs leads, not one that ended and whose lease has not."""
+        return self._monitor_of(self.leader) is not None
+
+    def roles_are_those_of_vrrp(self) -> bool:
+        """The leader knows which member of the tenant's pair forwards."""
+        pair = etcdctl.pair_of(self.lab, self.router_id)
+        return pair is not None and etcdctl.designated(self.lab, pair, self.hosts) == [self.active]
 
     def reachable(self) -> bool:
         """The API and etcd answer."""
@@ -161,11 +175,18 @@ class Stage:
 
     def leading_monitor(self) -> Service:
         """The monitor that leads."""
-        inner_pid = int(self.leader.holder.rpartition(":")[2])
+        leader = self.leader
+        found = self._monitor_of(leader)
+        assert found is not None, f"{leader} is no monitor of this lab"
+        return found
+
+    def _monitor_of(self, leader: LeaderRecord) -> Service | None:
+        inner_pid = leader.holder.rpartition(":")[2]
         for service in self.services("monitor"):
-            if inner_pid in {process.inner_pid for process in faults.program(self.host(service.host), service.name)}:
+            processes = faults.program(self.host(service.host), service.name)
+            if inner_pid in {str(process.inner_pid) for process in processes}:
                 return service
-        raise AssertionError(f"{self.leader} is no monitor of this lab")
+        return None
 
     # -- looks ----------------------------------------------------------------------------
 

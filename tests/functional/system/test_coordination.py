@@ -46,6 +46,28 @@ def revisions(stage: Stage) -> dict[str, int]:
     return {entry.key: entry.revision for entry in etcdctl.get(stage.lab, keys.DESIRED)}
 
 
+def test_etcd_is_wiped(stage: Stage) -> None:
+    stage.wait_until_quiet()
+    before, wanted, states = stage.footprints(), desired(stage), stage.scenario.states
+    (etcd,) = stage.services("etcd")
+    control = stage.host(etcd.host)
+    with stage.scenario.both_ways() as both_ways:
+        time.sleep(CALM)
+        faults.kill(control, etcd.name)
+        shutil.rmtree(control.directory / "etcd")
+        services.start(stage.lab, etcd)
+        wait_for("etcd answers", stage.reachable)
+        wait_for("agents, monitors and hosts have registered again", lambda: stage.leader.epoch and stage.at_rest())
+        services.wait_for_agents(stage.lab)
+        stage.wait_until_quiet()
+        outbound, inbound = both_ways.stop()
+
+    assert (outbound.lost, inbound.lost) == (0, 0)
+    assert stage.footprints() == before
+    assert desired(stage) == wanted
+    assert stage.scenario.states == states
+
+
 def test_a_leader_that_was_frozen_changes_nothing_any_more(stage: Stage) -> None:
     old, epoch = stage.leading_monitor(), stage.leader.epoch
     host = stage.host(old.host)
@@ -86,25 +108,3 @@ def test_a_killed_leader_is_followed_by_another(stage: Stage) -> None:
     after = revisions(stage)
     assert {key: after[key] for key in before if key.partition("/routers/")[1]}.items() <= before.items()
     stage.client.delete("router", router["id"])
-
-
-def test_etcd_is_wiped(stage: Stage) -> None:
-    stage.wait_until_quiet()
-    before, wanted, states = stage.footprints(), desired(stage), stage.scenario.states
-    (etcd,) = stage.services("etcd")
-    control = stage.host(etcd.host)
-    with stage.scenario.both_ways() as both_ways:
-        time.sleep(CALM)
-        faults.kill(control, etcd.name)
-        shutil.rmtree(control.directory / "etcd")
-        services.start(stage.lab, etcd)
-        wait_for("etcd answers", stage.reachable)
-        wait_for("agents, monitors and hosts have registered again", lambda: stage.leader.epoch and stage.at_rest())
-        services.wait_for_agents(stage.lab)
-        stage.wait_until_quiet()
-        outbound, inbound = both_ways.stop()
-
-    assert (outbound.lost, inbound.lost) == (0, 0)
-    assert stage.footprints() == before
-    assert desired(stage) == wanted
-    assert stage.scenario.states == states

@@ -6,7 +6,7 @@ import pytest
 
 from haqn.documents import SyncReport
 from haqn.model import AgentType, NetworkType, agent_id
-from haqn.monitor.assemble import began_or_changed, make_view, newly_active, settled_pairs, with_status
+from haqn.monitor.assemble import awaits_active, began_or_changed, make_view, newly_active, settled_pairs, with_status
 from haqn.scheduler.view import Observation, Vacancy
 from tests.unit.monitor.facts import agent_fact, facts, heartbeat, network, pair, port, report, reported, router
 
@@ -95,6 +95,28 @@ def test_a_pair_is_settled(active, backup, settled):
         if found
     }
     assert settled_pairs(cluster(), reported(pairs=said)) == (frozenset({65536}) if settled else frozenset())
+
+
+@pytest.mark.parametrize(
+    ("alive", "active", "backup", "epoch", "awaits"),
+    [
+        (["net1", "net2"], None, None, 1, True),
+        (["net1", "net2"], "BACKUP", None, 1, True),
+        (["net1", "net2"], "MASTER", None, 1, False),
+        (["net1", "net2"], "FAULT", None, 1, False),
+        (["net1", "net2"], "BACKUP", "BACKUP", 1, False),
+        (["net1", "net2"], None, None, 2, False),
+        (["net2"], None, None, 1, False),
+    ],
+)
+def test_a_new_pair_begins_with_its_active(alive, active, backup, epoch, awaits):
+    made = pair(65536, "net1", "net2", epoch=epoch)
+    said = {
+        (host, 65536): report(65536, state, epoch=epoch)
+        for host, state in (("net1", active), ("net2", backup))
+        if state
+    }
+    assert awaits_active(cluster(pairs=[made]), reported(alive=alive, pairs=said), made) is awaits
 
 
 def generations(host, kind, object_id):

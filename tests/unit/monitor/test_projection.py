@@ -11,8 +11,8 @@ EXT = network("ext", NetworkType.FLAT, physical_network="public")
 LAN = network("lan", segmentation_id=42)
 
 
-def documents(given, settled=()):
-    projection = Projector(advert_interval_ms=100).project(given, settled)
+def documents(given, settled=(), awaiting=()):
+    projection = Projector(advert_interval_ms=100).project(given, settled, awaiting)
     return {host: {key: found.document for key, found in of_host.items()} for host, of_host in projection.items()}
 
 
@@ -73,6 +73,12 @@ def test_both_members_get_the_same_router_and_their_own_half_of_the_pair():
     )
     assert found["net1"]["pairs", "65536"] == half
     assert found["net2"]["pairs", "65536"] == replace(half, role=Role.BACKUP, peer_host="net1", peer_address="10.0.0.1")
+
+
+def test_the_backup_of_a_pair_that_awaits_its_active_has_the_router_but_not_the_pair():
+    found = documents(cluster(), awaiting={65536})
+    assert {host for host in found if ("pairs", "65536") in found[host]} == {"net1"}
+    assert {host for host in found if ("routers", "r1") in found[host]} == {"net1", "net2"}
 
 
 def test_a_network_is_where_its_ports_are_and_floods_to_the_others():
