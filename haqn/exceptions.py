@@ -245,6 +245,13 @@ class InvalidIpForNetwork(BadRequest):
     message = "IP address {ip_address} is not a valid IP for any of the subnets on the specified network."
 
 
+class AllocationOnAutoAddressSubnet(BadRequest):
+    message = (
+        "IPv6 address {ip} cannot be directly assigned to a port on subnet {subnet_id} "
+        "as the subnet is configured for automatic addresses"
+    )
+
+
 # routers
 
 

@@ -55,6 +55,19 @@ class NetworkType(enum.StrEnum):
     LOCAL = "local"
 
 
+class Ipv6Mode(enum.StrEnum):
+    """`ipv6_ra_mode` (what routers announce) and `ipv6_address_mode` (how ports come by addresses) of a subnet."""
+
+    SLAAC = "slaac"
+    DHCPV6_STATEFUL = "dhcpv6-stateful"
+    #: addresses by SLAAC, the rest by DHCPv6
+    DHCPV6_STATELESS = "dhcpv6-stateless"
+
+
+#: modes in which the hosts make their addresses themselves
+AUTO_ADDRESS_MODES = frozenset({Ipv6Mode.SLAAC, Ipv6Mode.DHCPV6_STATELESS})
+
+
 def agent_id(agent_type: AgentType, host: str) -> str:
     """The UUID of the agent of this type on this host; the same after a restart and after etcd was wiped."""
     return str(uuid.uuid5(_AGENT_NAMESPACE, f"{agent_type}@{host}"))

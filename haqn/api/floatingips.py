@@ -18,10 +18,10 @@ FLOATINGIP = Resource(
         (
             *(attribute for attribute in standard() if attribute.name != "name"),
             Attribute(name="floating_network_id", kind=Uuid(), post=True, default=REQUIRED),
-            Attribute(name="floating_ip_address", kind=Nullable(Address()), post=True),
+            Attribute(name="floating_ip_address", kind=Nullable(Address((4,))), post=True),
             Attribute(name="subnet_id", kind=Nullable(Uuid()), post=True, shown=False),
             Attribute(name="port_id", kind=Nullable(Uuid()), post=True, put=True),
-            Attribute(name="fixed_ip_address", kind=Nullable(Address()), post=True, put=True),
+            Attribute(name="fixed_ip_address", kind=Nullable(Address((4,))), post=True, put=True),
             Attribute(name="router_id", kind=Nullable(Uuid())),
             Attribute(name="status", kind=Text(16)),
             Attribute(name="port_details", kind=Nullable(Json())),

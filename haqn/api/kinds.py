@@ -18,6 +18,7 @@ from typing import Any
 _LARGEST_NUMBER = 2**63 - 1
 _DEEPEST_JSON = 16
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
+_IP_VERSIONS = (4, 6)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 
 
@@ -104,6 +105,20 @@ class Integer(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class IpVersion(Kind):
+    """4 or 6."""
+
+    def parse(self, value: object) -> int:
+        version = Integer().parse(value)
+        if version not in _IP_VERSIONS:
+            raise Invalid(f"'{version}' is not in {list(_IP_VERSIONS)}.")
+        return version
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": [*_IP_VERSIONS]}
+
+
+@dataclass(frozen=True, slots=True)
 class Uuid(Kind):
     def parse(self, value: object) -> str:
         if not is_uuid(value):
@@ -136,16 +151,21 @@ class Mac(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Address(Kind):
-    """An IPv4 address."""
+    """An IP address in its normal form (RFC 5952); of either version, unless only one will do."""
+
+    versions: tuple[int, ...] = _IP_VERSIONS
 
     def parse(self, value: object) -> str:
         try:
-            return str(ipaddress.IPv4Address(value if isinstance(value, str) else ""))
+            address = ipaddress.ip_address(_without_zone(value))
         except ValueError:
             raise Invalid(f"'{_short(value)}' is not a valid IP address.") from None
+        if address.version not in self.versions:
+            raise Invalid(f"'{_short(value)}' is not an address of IPv{self.versions[0]}.")
+        return str(address)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "format": "ipv4"}
+        return {"anyOf": [{"type": "string", "format": f"ipv{version}"} for version in self.versions]}
 
     def from_text(self, text: str) -> str:
         return _lenient(self, text)
@@ -153,13 +173,13 @@ class Address(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Cidr(Kind):
-    """An IPv4 prefix; host bits are cleared."""
+    """A prefix of IPv4 or IPv6; host bits are cleared."""
 
     def parse(self, value: object) -> str:
         try:
             if not isinstance(value, str) or "/" not in value:
                 raise ValueError
-            return str(ipaddress.IPv4Network(value, strict=False))
+            return str(ipaddress.ip_network(_without_zone(value), strict=False))
         except ValueError:
             raise Invalid(f"'{_short(value)}' is not a valid IP subnet.") from None
 
@@ -359,6 +379,13 @@ def is_uuid(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _without_zone(value: object) -> str:
+    """Text that may be an address; a zone (`fe80::1%eth0`, RFC 4007) means something to one host only."""
+    if not isinstance(value, str) or "%" in value:
+        raise ValueError
+    return value
 
 
 def _check_json(value: object, depth: int) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from haqn.api.attributes import REQUIRED, Attribute, Attributes, standard
-from haqn.api.kinds import Address, Boolean, Cidr, Emptied, Integer, ListOf, Nullable, Only, Record, Text, Uuid
+from haqn.api.kinds import Address, Boolean, Cidr, Emptied, Integer, IpVersion, ListOf, Nullable, Only, Record, Text, Uuid
 from haqn.api.resource import Resource
 from haqn.db import networks, subnets
-from haqn.model import NetworkType
+from haqn.model import Ipv6Mode, NetworkType
+
+#: how hosts of a subnet come by addresses and default routes, as routers announce it (RFC 4861, 4862, 8415)
+_IPV6_MODE = Nullable(Text(16, choices=tuple(Ipv6Mode)))
 
 NETWORK = Resource(
     collection="networks",
@@ -74,7 +77,7 @@ SUBNET = Resource(
         (
             *standard(),
             Attribute(name="network_id", kind=Uuid(), post=True, default=REQUIRED),
-            Attribute(name="ip_version", kind=Integer(4, 4), post=True, default=4),
+            Attribute(name="ip_version", kind=IpVersion(), post=True, default=4),
             Attribute(name="cidr", kind=Cidr(), post=True, default=REQUIRED),
             Attribute(name="gateway_ip", kind=Nullable(Address()), post=True, put=True),
             Attribute(
@@ -95,8 +98,8 @@ SUBNET = Resource(
                 put=True,
                 default=(),
             ),
-            Attribute(name="ipv6_ra_mode", kind=Only(None), post=True),
-            Attribute(name="ipv6_address_mode", kind=Only(None), post=True),
+            Attribute(name="ipv6_ra_mode", kind=_IPV6_MODE, post=True, default=None),
+            Attribute(name="ipv6_address_mode", kind=_IPV6_MODE, post=True, default=None),
             Attribute(name="subnetpool_id", kind=Only(None), post=True),
             Attribute(name="segment_id", kind=Only(None), post=True),
             Attribute(name="service_types", kind=Only([]), post=True, put=True),
