@@ -311,3 +311,104 @@ extension_values = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
+
+# What operators have asked the leader to do (drain, switchover, rebalance, rebuild), and how far it is.
+operations = sa.Table(
+    "operations",
+    metadata,
+    _id(),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    # what it is about, by kind; no references: what was done stays told when the agent is gone
+    sa.Column("agent_id", Uuid),
+    sa.Column("pair_id", sa.BigInteger),
+    sa.Column("router_id", Uuid),
+    # one open operation of a kind on a subject; NULL when it is over
+    sa.Column("open_key", sa.String(96), unique=True),
+    # what is to be done, in order (haqn.scheduler.view.Step)
+    sa.Column("steps", sa.JSON, nullable=False),
+    # places of the steps that were carried out
+    sa.Column("carried_out", sa.JSON, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("done", sa.Integer, nullable=False),
+    sa.Column("waiting_for", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+    sa.Column("updated_at", sa.DateTime, nullable=False),
+    sa.Column("finished_at", sa.DateTime),
+)
+
+# The failover ledger: each time that traffic moved, and each time that it could not.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("number", BigId, primary_key=True, autoincrement=True),
+    sa.Column("id", Uuid, nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("cause", sa.String(16), nullable=False),
+    sa.Column("pair_id", sa.BigInteger, index=True),
+    sa.Column("from_agent_id", Uuid),
+    sa.Column("to_agent_id", Uuid),
+    # the pair's epoch, and the leader's that wrote it
+    sa.Column("pair_epoch", sa.BigInteger),
+    sa.Column("leader_epoch", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.DateTime, nullable=False, index=True),
+    # NULL: it goes on
+    sa.Column("ended_at", sa.DateTime, index=True),
+    sa.Column("duration_ms", sa.BigInteger),
+    # for how long nobody forwarded; NULL: not known yet
+    sa.Column("outage_ms", sa.BigInteger),
+    sa.Column("routers", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# The routers that rode on an event's pair then; they may be gone by now.
+event_routers = sa.Table(
+    "event_routers",
+    metadata,
+    sa.Column("event_number", BigId, sa.ForeignKey("events.number", ondelete="CASCADE"), primary_key=True),
+    sa.Column("router_id", Uuid, primary_key=True, index=True),
+    sa.Column("project_id", Project, nullable=False, index=True),
+)
+
+# Who forwarded last, by the leader's own look: a leader that begins knows what changed before its term.
+pair_masters = sa.Table(
+    "pair_masters",
+    metadata,
+    sa.Column("pair_id", BigId, sa.ForeignKey("pairs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    sa.Column("agent_id", Uuid, nullable=False),
+)
+
+# What the leader makes of each router's members.
+redundancies = sa.Table(
+    "redundancies",
+    metadata,
+    sa.Column("router_id", Uuid, sa.ForeignKey("routers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("since", sa.DateTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    # the agent whose death would take the router down
+    sa.Column("last_agent_id", Uuid, index=True),
+)
+
+# One row: what the leader says of itself, written when it changes.
+monitor_status = sa.Table(
+    "monitor_status",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("frozen", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("since", sa.DateTime, nullable=False),
+    # what is held back, and what would be done without the brake: at most so many of each, and how many there are
+    sa.Column("document", sa.JSON, nullable=False),
+)
+
+# One row: an operator's word that these deaths are to be believed, for so long.
+brake_release = sa.Table(
+    "brake_release",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("agents", sa.JSON, nullable=False),
+    sa.Column("released_at", sa.DateTime, nullable=False),
+    sa.Column("expires_at", sa.DateTime, nullable=False),
+)
