@@ -84,6 +84,26 @@ subnets = sa.Table(
     # haqn.model.Ipv6Mode; NULL: none, and in IPv4
     sa.Column("ipv6_ra_mode", sa.String(16)),
     sa.Column("ipv6_address_mode", sa.String(16)),
+    # the pool that the cidr is from. No foreign key, as SQLite cannot add one to a table that others refer to: whoever
+    # allocates from a pool locks its row, and so does whoever deletes it
+    sa.Column("subnetpool_id", Uuid, index=True),
+)
+
+subnetpools = sa.Table(
+    "subnetpools",
+    metadata,
+    _id(),
+    *_standard(),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("ip_version", sa.Integer, nullable=False),
+    sa.Column("prefixes", sa.JSON, nullable=False),
+    sa.Column("default_prefixlen", sa.Integer, nullable=False),
+    sa.Column("min_prefixlen", sa.Integer, nullable=False),
+    sa.Column("max_prefixlen", sa.Integer, nullable=False),
+    # the most that a project may have of the pool: addresses of IPv4, /64 of IPv6; NULL: no limit
+    sa.Column("default_quota", sa.BigInteger),
+    # the IP version that this is the default pool of, so that no version has two; NULL: of none
+    sa.Column("default_of", sa.Integer, unique=True),
 )
 
 allocation_pools = sa.Table(
@@ -111,6 +131,8 @@ ports = sa.Table(
     sa.Column("binding_vnic_type", sa.String(64), nullable=False, server_default="normal"),
     # NULL: none
     sa.Column("allowed_address_pairs", sa.JSON),
+    # NULL: none
+    sa.Column("extra_dhcp_opts", sa.JSON),
     sa.UniqueConstraint("network_id", "mac_address"),
 )
 
