@@ -181,6 +181,14 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingIp:
+    """An address of the gateway's network that leads to one address behind the router, and the other way round."""
+
+    floating_ip_address: str
+    fixed_ip_address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterDocument:
     """`/desired/<host>/routers/<id>`: everything the host needs to build the router; the same for
     both members of the pair but for `generation`."""
@@ -193,6 +201,8 @@ class RouterDocument:
     gateway: RouterPort | None = None
     interfaces: tuple[RouterPort, ...] = ()
     routes: tuple[Route, ...] = ()
+    #: by floating address
+    floating_ips: tuple[FloatingIp, ...] = ()
     generation: int = 0
     version: int = 1
 

@@ -333,8 +333,8 @@ class AgentService:
         undone = {key for key in todo.change if self._work.applied.get(key) != self._desired.documents[key]}
         left = {key for key in todo.remove if key in self._work.applied}
         unfinished = (undone | left) - set(self._work.errors)
-        errors = {f"{kind}/{object_id}": why for (kind, object_id), why in self._work.errors.items()}
-        errors |= {f"{kind}/{object_id}": why for (kind, object_id), why in self._desired.invalid.items()}
+        errors = {object_id: why for (_, object_id), why in self._work.errors.items()}
+        errors |= {object_id: why for (_, object_id), why in self._desired.invalid.items()}
         status = Status(
             sync=SyncReport(
                 generation=diff.applied_generation(self._desired, unfinished),
