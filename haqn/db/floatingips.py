@@ -6,6 +6,7 @@ concerned gets an outbox line.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -118,10 +119,10 @@ def _choose_address(
 ) -> ipam.Allocation:
     asked = {"subnet_id": subnet_id, "ip_address": address}
     request = {name: value for name, value in asked.items() if value is not None}
-    chosen = ipam.choose(connection, network_id, [request] if request else None)
-    if not chosen:
-        raise BadRequest(resource="floatingip", msg=f"Network {network_id} does not contain any IPv4 subnet")
-    return chosen[0]
+    for chosen in ipam.choose(connection, network_id, [request] if request else None):
+        if ipaddress.ip_address(chosen.ip_address).version == 4:
+            return chosen
+    raise BadRequest(resource="floatingip", msg=f"Network {network_id} does not contain any IPv4 subnet")
 
 
 def _associate(connection: Connection, floatingip: Row, wanted: Row) -> Row:
@@ -140,7 +141,7 @@ def _associate(connection: Connection, floatingip: Row, wanted: Row) -> Row:
 
 
 def _meant_address(port: Row, address: str | None) -> Row:
-    fixed_ips: list[Row] = port["fixed_ips"]
+    fixed_ips: list[Row] = [ip for ip in port["fixed_ips"] if ipaddress.ip_address(ip["ip_address"]).version == 4]
     if address is not None:
         for fixed_ip in fixed_ips:
             if fixed_ip["ip_address"] == address:

@@ -9,16 +9,19 @@ used.
 from __future__ import annotations
 
 import ipaddress
-import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from haqn.db import tables
+from haqn.db.addresses import Subnet, number
+from haqn.db.clock import utcnow
+from haqn.db.owners import INTERFACE_OWNERS, DeviceOwner
 from haqn.db.session import Connection
 from haqn.exceptions import (
+    AllocationOnAutoAddressSubnet,
     InvalidInput,
     InvalidIpForNetwork,
     InvalidIpForSubnet,
@@ -27,26 +30,9 @@ from haqn.exceptions import (
 )
 
 _GUESSES = 32
+#: position of an address that comes after those that were there before
+_LAST = 1000
 _allocations = tables.ip_allocations
-
-#: Addresses as numbers, first and last.
-Pool = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subnet:
-    """What allocation must know of a subnet."""
-
-    id: str
-    network_id: str
-    cidr: ipaddress.IPv4Network
-    gateway_ip: str | None
-    pools: tuple[Pool, ...]
-
-    def admits(self, address: str) -> bool:
-        """Whether a host of the subnet may have `address`."""
-        ip = ipaddress.IPv4Address(address)
-        return ip in self.cidr and ip not in (self.cidr.network_address, self.cidr.broadcast_address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +50,8 @@ def subnets_where(connection: Connection, condition: sa.ColumnElement[bool]) -> 
             subnets.c.network_id,
             subnets.c.cidr,
             subnets.c.gateway_ip,
+            subnets.c.ipv6_ra_mode,
+            subnets.c.ipv6_address_mode,
             pools.c.first_ip,
             pools.c.last_ip,
         )
@@ -78,39 +66,103 @@ def subnets_where(connection: Connection, condition: sa.ColumnElement[bool]) -> 
         Subnet(
             id=subnet_id,
             network_id=members[0].network_id,
-            cidr=ipaddress.IPv4Network(members[0].cidr),
+            cidr=ipaddress.ip_network(members[0].cidr),
             gateway_ip=members[0].gateway_ip,
-            pools=tuple((_number(row.first_ip), _number(row.last_ip)) for row in members if row.first_ip is not None),
+            ipv6_ra_mode=members[0].ipv6_ra_mode,
+            ipv6_address_mode=members[0].ipv6_address_mode,
+            pools=tuple((number(row.first_ip), number(row.last_ip)) for row in members if row.first_ip is not None),
         )
         for subnet_id, members in grouped.items()
     ]
 
 
 def choose(
-    connection: Connection, network_id: str, requests: Sequence[Mapping[str, str | None]] | None
+    connection: Connection,
+    network_id: str,
+    requests: Sequence[Mapping[str, str | None]] | None,
+    *,
+    mac: str | None = None,
+    present: Collection[Allocation] = (),
 ) -> list[Allocation]:
     """Free addresses of the network for each of `requests` ({subnet_id, ip_address}, either may be missing).
 
-    None asks for one address of any subnet; a network without subnets has none to give. Nothing is written.
-    Raises InvalidInput, InvalidIpForSubnet, InvalidIpForNetwork, IpAddressAlreadyAllocated,
-    IpAddressGenerationFailure.
+    None asks for one address of each IP version that the network has subnets of; a network without subnets has none
+    to give. A port with `mac` has, unasked, the address that its host makes for itself in each subnet of automatic
+    addresses; a router's interface (mac None) has not. `present`: what the port keeps. Nothing is written.
+
+    Raises InvalidInput, InvalidIpForSubnet, InvalidIpForNetwork, AllocationOnAutoAddressSubnet,
+    IpAddressAlreadyAllocated, IpAddressGenerationFailure.
     """
-    if requests is not None and not requests:
+    if requests is not None and not requests and mac is None:
         return []
     subnets = subnets_where(connection, tables.subnets.c.network_id == network_id)
-    if requests is None:
-        if not subnets:
-            return []
-        requests = [{}]
+    automatic = [subnet for subnet in subnets if mac is not None and subnet.is_automatic]
     chosen: list[Allocation] = []
-    for request in requests:
+    if requests is None:
+        ordinary = [subnet for subnet in subnets if subnet not in automatic]
+        for version in (4, 6):
+            if of_version := [subnet for subnet in ordinary if subnet.cidr.version == version]:
+                chosen.append(_any(connection, network_id, of_version, chosen))
+    for request in requests or ():
         address = request.get("ip_address")
         candidates = _candidates(network_id, subnets, request.get("subnet_id"), address)
-        if address is not None:
-            chosen.append(_specific(connection, candidates[0], address, chosen))
-        else:
-            chosen.append(_any(connection, network_id, candidates, chosen))
+        if candidates[0] not in automatic:
+            if address is not None:
+                chosen.append(_specific(connection, candidates[0], address, chosen))
+            else:
+                chosen.append(_any(connection, network_id, candidates, chosen))
+        elif address is not None:
+            raise AllocationOnAutoAddressSubnet(ip=address, subnet_id=candidates[0].id)
+    served = {allocation.subnet_id for allocation in present}
+    for subnet in automatic:
+        if mac is not None and subnet.id not in served:
+            chosen.append(_specific(connection, subnet, subnet.eui64(mac), chosen))
     return chosen
+
+
+def automatic_subnets(connection: Connection, subnet_ids: Collection[str]) -> set[str]:
+    """Those of the subnets whose addresses hosts make themselves."""
+    found = subnets_where(connection, tables.subnets.c.id.in_(subnet_ids)) if subnet_ids else []
+    return {subnet.id for subnet in found if subnet.is_automatic}
+
+
+def serve_ports(connection: Connection, subnet: Subnet) -> None:
+    """Give the ports of a new subnet of automatic addresses theirs."""
+    ports = tables.ports
+    hosts = sa.and_(
+        ports.c.network_id == subnet.network_id,
+        ports.c.device_owner.not_in([*INTERFACE_OWNERS, DeviceOwner.FLOATING_IP]),
+    )
+    found = connection.execute(sa.select(ports.c.id, ports.c.mac_address).where(hosts)).all()
+    if not found:
+        return
+    connection.execute(
+        _allocations.insert(),
+        [
+            {"subnet_id": subnet.id, "ip_address": subnet.eui64(mac), "port_id": port_id, "position": _LAST}
+            for port_id, mac in found
+        ],
+    )
+    connection.execute(
+        ports.update().where(hosts).values(revision_number=ports.c.revision_number + 1, updated_at=utcnow())
+    )
+
+
+def forget_mac(connection: Connection, port_id: str, mac: str) -> None:
+    """Take away the addresses that the port has because of its MAC."""
+    held = sa.select(_allocations.c.subnet_id).where(_allocations.c.port_id == port_id)
+    for subnet in subnets_where(connection, tables.subnets.c.id.in_(held)):
+        if subnet.is_automatic:
+            give_back(connection, Allocation(subnet.id, subnet.eui64(mac)))
+
+
+def give_back(connection: Connection, allocation: Allocation) -> None:
+    """The address is free again."""
+    connection.execute(
+        _allocations.delete().where(
+            _allocations.c.subnet_id == allocation.subnet_id, _allocations.c.ip_address == allocation.ip_address
+        )
+    )
 
 
 def take(connection: Connection, port_id: str, chosen: Sequence[Allocation], *, first_position: int = 0) -> None:
@@ -159,7 +211,7 @@ def _candidates(
         return matching
     if not subnets:
         raise IpAddressGenerationFailure(network_id=network_id)
-    return subnets
+    return [subnet for subnet in subnets if not subnet.is_automatic] or subnets
 
 
 def _specific(connection: Connection, subnet: Subnet, address: str, chosen: Sequence[Allocation]) -> Allocation:
@@ -181,7 +233,7 @@ def _any(
 
 
 def _guess(connection: Connection, subnet: Subnet, own: set[str]) -> str | None:
-    guesses = [_text(number) for number in draw(subnet.pools, _GUESSES)]
+    guesses = subnet.draw(_GUESSES)
     used = taken(connection, subnet.id, guesses) | own
     return next((address for address in guesses if address not in used), None)
 
@@ -190,32 +242,4 @@ def _first_free(connection: Connection, subnet: Subnet, own: set[str]) -> str | 
     # whoever else comes here waits, so that the last few addresses are not fought for
     connection.execute(sa.select(tables.subnets.c.id).where(tables.subnets.c.id == subnet.id).with_for_update())
     used = taken(connection, subnet.id) | own
-    return next((address for address in map(_text, _addresses(subnet.pools)) if address not in used), None)
-
-
-def draw(pools: Sequence[Pool], count: int) -> list[int]:
-    """Up to `count` different addresses of `pools`, at random."""
-    sizes = [last - first + 1 for first, last in pools]
-    total = sum(sizes)
-    drawn = []
-    for offset in random.sample(range(total), min(count, total)):
-        remaining = offset
-        for (first, _), size in zip(pools, sizes, strict=True):
-            if remaining < size:
-                drawn.append(first + remaining)
-                break
-            remaining -= size
-    return drawn
-
-
-def _addresses(pools: Sequence[Pool]) -> Iterator[int]:
-    for first, last in pools:
-        yield from range(first, last + 1)
-
-
-def _number(address: str) -> int:
-    return int(ipaddress.IPv4Address(address))
-
-
-def _text(number: int) -> str:
-    return str(ipaddress.IPv4Address(number))
+    return next((address for address in subnet.addresses() if address not in used), None)

@@ -63,8 +63,8 @@ def _used(connection: Connection, network_ids: dict[str, Row]) -> dict[str, int]
 
 
 def _of_version(values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    """All addresses are of IPv4 yet."""
-    return sa.true() if 4 in values else sa.false()
+    """Networks with a subnet of one of the versions."""
+    return sa.exists().where(_subnets.c.network_id == tables.networks.c.id, _subnets.c.ip_version.in_(values))
 
 
 STORE = Store(

@@ -122,7 +122,7 @@ STORE = Store(
 
 
 def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequence[ipam.Allocation]) -> Row:
-    """Insert a port that has the addresses `chosen`. Raises MacAddressInUse, SecurityGroupNotFound."""
+    """Insert a port that has the addresses `chosen`. Raises SecurityGroupNotFound."""
     group_ids = values.pop("security_groups", [])
     row = STORE.insert(
         connection,
@@ -138,7 +138,7 @@ def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequ
             "description": "",
             "allowed_address_pairs": [],
             **values,
-            "mac_address": _mac(connection, settings, values["network_id"], values.get("mac_address")),
+            "mac_address": values.get("mac_address") or new_mac(settings),
         },
     )
     ipam.take(connection, row["id"], chosen)
@@ -148,13 +148,17 @@ def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequ
 
 
 def create(connection: Connection, settings: Settings, values: Row) -> Row:
-    """Insert a port; `fixed_ips` None: one address of any subnet. Raises NetworkNotFound, MacAddressInUse, InvalidInput
-    and the errors of `ipam.choose`."""
+    """Insert a port; `fixed_ips` None: what `ipam.choose` gives unasked.
+
+    Raises NetworkNotFound, MacAddressInUse, InvalidInput and the errors of `ipam.choose`.
+    """
     _check_owner(values)
-    NETWORKS.bare(connection, values["network_id"])
+    # no subnet comes into the network meanwhile, of which the port would have to have an address
+    NETWORKS.bare(connection, values["network_id"], share=True)
     requests = values.pop("fixed_ips", None)
-    chosen = ipam.choose(connection, values["network_id"], requests)
-    return insert(connection, settings, values, chosen)
+    mac = _mac(connection, settings, values["network_id"], values.get("mac_address"))
+    chosen = ipam.choose(connection, values["network_id"], requests, mac=mac)
+    return insert(connection, settings, {**values, "mac_address": mac}, chosen)
 
 
 def update(connection: Connection, settings: Settings, port_id: str, changes: Row) -> Row:
@@ -167,12 +171,16 @@ def update(connection: Connection, settings: Settings, port_id: str, changes: Ro
             raise ServicePortInUse(port_id=port_id, reason=f"has device owner {row['device_owner']}")
     else:
         _check_owner(changes)
+    new_mac_address = changes.get("mac_address", row["mac_address"])
+    if new_mac_address != row["mac_address"]:
+        _mac(connection, settings, row["network_id"], new_mac_address)
+        ipam.forget_mac(connection, port_id, row["mac_address"])
+        row["mac_address"] = new_mac_address
+        changes.setdefault("fixed_ips", _addresses_of(connection, row))
     if "fixed_ips" in changes:
         replace_addresses(connection, row, changes.pop("fixed_ips"))
     if "security_groups" in changes:
         securitygroups.set_of_port(connection, port_id, changes.pop("security_groups"))
-    if "mac_address" in changes and changes["mac_address"] != row["mac_address"]:
-        changes["mac_address"] = _mac(connection, settings, row["network_id"], changes["mac_address"])
     STORE.update(connection, port_id, changes)
     return STORE.get(connection, port_id)
 
@@ -188,9 +196,9 @@ def delete(connection: Connection, _settings: Settings, port_id: str) -> None:
 
 
 def replace_addresses(connection: Connection, port: Row, requests: Sequence[Row] | None) -> None:
-    """Give the port the addresses that `requests` ask for, keeping those that it has already."""
-    load_fixed_ips(connection, [port])
-    had: list[Row] = port["fixed_ips"]
+    """Give the port the addresses that `requests` ask for, keeping those that it has already; what it has unasked
+    (see `ipam.choose`) stays."""
+    had = _addresses_of(connection, port)
     kept: list[Row] = []
     missing: list[Row] = []
     for request in [{}] if requests is None else requests:
@@ -199,18 +207,27 @@ def replace_addresses(connection: Connection, port: Row, requests: Sequence[Row]
             missing.append(request)
         else:
             kept.append(match)
+    unasked = ipam.automatic_subnets(connection, {ip["subnet_id"] for ip in had})
+    kept += [ip for ip in had if ip not in kept and ip["subnet_id"] in unasked]
     for address in had:
         if address not in kept:
-            connection.execute(
-                _allocations.delete().where(
-                    _allocations.c.subnet_id == address["subnet_id"],
-                    _allocations.c.ip_address == address["ip_address"],
-                )
-            )
-    chosen = ipam.choose(connection, port["network_id"], missing)
+            ipam.give_back(connection, _as_allocation(address))
+    chosen = ipam.choose(
+        connection,
+        port["network_id"],
+        missing,
+        mac=port["mac_address"],
+        present=[_as_allocation(address) for address in kept],
+    )
     addresses = [*(ip["ip_address"] for ip in kept), *(allocation.ip_address for allocation in chosen)]
     associations.check_addresses_are_kept(connection, port["id"], addresses)
     ipam.take(connection, port["id"], chosen, first_position=len(had))
+
+
+def _addresses_of(connection: Connection, port: Row) -> list[Row]:
+    load_fixed_ips(connection, [port])
+    found: list[Row] = port["fixed_ips"]
+    return found
 
 
 def _check_owner(values: Row) -> None:
@@ -221,10 +238,15 @@ def _check_owner(values: Row) -> None:
         )
 
 
+def new_mac(settings: Settings) -> str:
+    """A MAC that no port of the network has, by a constraint; a clash (1 in 16 million ports) tries the transaction
+    again."""
+    return settings.base_mac[:9] + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+
+
 def _mac(connection: Connection, settings: Settings, network_id: str, asked: str | None) -> str:
     if asked is None:
-        # unique in its network by constraint; a clash (1 in 16 million ports) tries the transaction again
-        return settings.base_mac[:9] + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+        return new_mac(settings)
     holder = sa.select(_ports.c.id).where(_ports.c.network_id == network_id, _ports.c.mac_address == asked)
     if connection.execute(holder).first() is not None:
         raise MacAddressInUse(network_id=network_id, mac=asked)
@@ -233,6 +255,10 @@ def _mac(connection: Connection, settings: Settings, network_id: str, asked: str
 
 def _as_row(allocation: ipam.Allocation) -> dict[str, Any]:
     return {"subnet_id": allocation.subnet_id, "ip_address": allocation.ip_address}
+
+
+def _as_allocation(fixed_ip: Row) -> ipam.Allocation:
+    return ipam.Allocation(fixed_ip["subnet_id"], fixed_ip["ip_address"])
 
 
 def new_id() -> str:

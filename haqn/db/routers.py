@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from haqn.db import associations, ipam, ports, tables, tags, zones
+from haqn.db.addresses import Subnet
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import INTERFACE_OWNERS, ROUTER_OWNERS, DeviceOwner, interface_owner
 from haqn.db.session import Connection
@@ -147,7 +148,8 @@ def _insert_gateway(
     network_id = info["network_id"]
     if not NETWORKS.bare(connection, network_id)["external"]:
         raise BadRequest(resource="router", msg=f"Network {network_id} is not an external network")
-    chosen = ipam.choose(connection, network_id, info.get("external_fixed_ips") or None)
+    mac = ports.new_mac(settings)
+    chosen = ipam.choose(connection, network_id, info.get("external_fixed_ips") or None, mac=mac)
     subnets = ipam.subnets_where(connection, _subnets.c.id.in_({ip.subnet_id for ip in chosen})) if chosen else []
     check_no_overlap(subnets, connected_subnets(connection, router_id, without_port=replaced_port))
     values = {
@@ -156,6 +158,7 @@ def _insert_gateway(
         "project_id": "",
         "device_id": router_id,
         "device_owner": str(DeviceOwner.ROUTER_GATEWAY),
+        "mac_address": mac,
     }
     return ports.insert(connection, settings, values, chosen)
 
@@ -168,7 +171,7 @@ def _change_interface_owners(connection: Connection, router_id: str, ha: bool) -
     )
 
 
-def connected_subnets(connection: Connection, router_id: str, *, without_port: str | None = None) -> list[ipam.Subnet]:
+def connected_subnets(connection: Connection, router_id: str, *, without_port: str | None = None) -> list[Subnet]:
     """The subnets that the router has an address in, but for those of the port `without_port`."""
     own = (
         sa.select(_allocations.c.subnet_id)
@@ -180,7 +183,7 @@ def connected_subnets(connection: Connection, router_id: str, *, without_port: s
     return ipam.subnets_where(connection, _subnets.c.id.in_(own))
 
 
-def check_no_overlap(new: Iterable[ipam.Subnet], connected: Sequence[ipam.Subnet]) -> None:
+def check_no_overlap(new: Iterable[Subnet], connected: Sequence[Subnet]) -> None:
     """A router cannot tell overlapping subnets apart. Raises BadRequest."""
     for subnet in new:
         for other in connected:
@@ -200,7 +203,9 @@ def check_routes(connection: Connection, router_id: str, routes: Sequence[Row]) 
         raise InvalidRoutes(routes=list(routes), reason="the same route is given twice")
     connected = [subnet.cidr for subnet in connected_subnets(connection, router_id)]
     for route in routes:
-        nexthop = ipaddress.IPv4Address(route["nexthop"])
+        nexthop = ipaddress.ip_address(route["nexthop"])
+        if nexthop.version != ipaddress.ip_network(route["destination"]).version:
+            raise InvalidRoutes(routes=list(routes), reason=f"the nexthop {nexthop} is of another IP version")
         if not any(nexthop in cidr for cidr in connected):
             raise InvalidRoutes(routes=list(routes), reason=f"the nexthop {nexthop} is not connected with router")
     own = sa.select(_allocations.c.ip_address).join(_ports, _ports.c.id == _allocations.c.port_id)

@@ -98,11 +98,12 @@ class Store:
         self._load_children(connection, [row], wanted)
         return row
 
-    def bare(self, connection: Connection, object_id: str, *, lock: bool = False) -> Row:
-        """One row without children, locked until the transaction ends if asked. Raises `not_found`."""
+    def bare(self, connection: Connection, object_id: str, *, lock: bool = False, share: bool = False) -> Row:
+        """One row without children, locked until the transaction ends if asked: for nobody else to change (`share`),
+        or to lock either (`lock`). Raises `not_found`."""
         statement = sa.select(self.table).where(self.table.c.id == object_id)
-        if lock:
-            statement = statement.with_for_update()
+        if lock or share:
+            statement = statement.with_for_update(read=not lock)
         row = connection.execute(statement).mappings().first()
         if row is None:
             raise self.missing(object_id)
