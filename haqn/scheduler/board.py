@@ -82,6 +82,14 @@ class Board:
         """Whether any router is bound to the agent, as active or standby."""
         return self._total[agent_id] > 0
 
+    def active_load(self, agent_id: str) -> int:
+        """Number of routers that the agent is the active one for."""
+        return self._active[agent_id]
+
+    def total_load(self, agent_id: str) -> int:
+        """Number of routers that are built on the agent."""
+        return self._total[agent_id]
+
     def may_host(self, agent_id: str, router: RouterRequest) -> bool:
         """Whether a new binding of the router to this agent is allowed."""
         return not self.why_not(agent_id, router)
@@ -178,7 +186,11 @@ class Board:
     def bind_to_pair(self, router_id: str, active: str, backup: str, reason: str) -> None:
         """Bind to the pair in which `active` leads `backup`; makes it if there is none."""
         pair_ids = self._led[active].get(backup)
-        pair_id = min(pair_ids) if pair_ids else self._create_pair(active, backup)
+        pair_id = min(pair_ids) if pair_ids else self.create_pair(active, backup)
+        self.rebind(router_id, pair_id, reason)
+
+    def rebind(self, router_id: str, pair_id: int, reason: str) -> None:
+        """Bind to this very pair."""
         old = self._move(Binding(router_id=router_id, pair_id=pair_id))
         self.actions.append(
             BindToPair(
@@ -208,7 +220,8 @@ class Board:
         self._remove_pair(pair)
         self.actions.append(DeletePair(pair_id=pair.id, reason=reason))
 
-    def _create_pair(self, active: str, backup: str) -> int:
+    def create_pair(self, active: str, backup: str) -> int:
+        """Make a pair, even if there is one like it; its id."""
         taken = self._vr_ids[active] | self._vr_ids[backup]
         vr_id = min(set(range(1, MAX_VR_ID + 1)) - taken)
         pair = Pair(id=self._next_pair_id, active_agent_id=active, backup_agent_id=backup, vr_id=vr_id, epoch=1)
@@ -220,7 +233,7 @@ class Board:
                 active_agent_id=active,
                 backup_agent_id=backup,
                 vr_id=vr_id,
-                reason=f"{self.host(active)} has no pair yet in which {self.host(backup)} stands by",
+                reason=f"{self.host(active)} has no pair for it in which {self.host(backup)} stands by",
             )
         )
         return pair.id

@@ -21,9 +21,14 @@ class Brake(NamedTuple):
 
 
 def death_brake(view: View, policy: Policy, board: Board) -> Brake:
-    """The brake that lasts longest. Dead agents that host nothing any more are not counted."""
+    """The brake that lasts longest. Dead agents that host nothing any more are not counted, and deaths that an
+    operator has vouched for brake nothing."""
     living = sum(agent.alive for agent in board.agents.values())
-    dead = [agent.host for agent in board.agents.values() if not agent.alive and board.burdened(agent.id)]
+    believed = view.release.agents if view.release is not None else frozenset()
+    all_dead = [agent for agent in board.agents.values() if not agent.alive and board.burdened(agent.id)]
+    dead = [agent.host for agent in all_dead if agent.id not in believed]
+    if all_dead and not dead:
+        return Brake()
     if len(dead) >= 2 and len(dead) > policy.max_dead_fraction * (living + len(dead)):
         return Brake(
             f"{len(dead)} of {living + len(dead)} agents seem dead at once ({', '.join(sorted(dead)[:5])}), "

@@ -13,6 +13,8 @@ from collections.abc import Collection
 from haqn.model import Pair, RouterRequest, VrrpState
 from haqn.scheduler.board import Board
 from haqn.scheduler.brakes import death_brake
+from haqn.scheduler.operator import Operator
+from haqn.scheduler.pace import Pace
 from haqn.scheduler.view import Hold, Observation, Plan, Policy, View
 
 
@@ -35,6 +37,8 @@ class _Planner:
         self.holds: list[Hold] = []
         self.waits: list[float] = []
         self.reports = {(o.pair_id, o.agent_id): o for o in view.observations}
+        self.pace = Pace(view, policy, self.board, self.reports)
+        self.operator = Operator(view, self.board, self.pace, self.reports)
         self.pins: dict[str, list[str]] = defaultdict(list)
         for pin in sorted(view.pins, key=lambda p: (p.router_id, p.agent_id)):
             self.pins[pin.router_id].append(pin.agent_id)
@@ -42,6 +46,7 @@ class _Planner:
     def run(self) -> Plan:
         for pair in list(self.board.pairs.values()):
             self._follow(pair)
+        self.operator.carry_on()
         routers = sorted(self.view.routers, key=lambda r: r.id)
         for router in routers:
             self._keep(router)
@@ -49,8 +54,16 @@ class _Planner:
             if router.id not in self.board.bindings:
                 self._place(router)
         self._retire_pairs()
+        for agent_id, why in self.pace.waiting():
+            self._hold(f"agent {self.board.host(agent_id)}", why)
+        if self.view.release is not None:
+            self.waits.append(self.view.release.remaining)
         return Plan(
-            actions=tuple(self.board.actions), holds=tuple(self.holds), recheck_in=min(self.waits, default=None)
+            actions=tuple(self.board.actions),
+            holds=tuple(self.holds),
+            recheck_in=min(self.waits, default=None),
+            progress=self.operator.progress(self.holds),
+            brake=self.brake.reason,
         )
 
     def _hold(self, subject: str, reason: str) -> None:
@@ -92,8 +105,8 @@ class _Planner:
             wish = f"{board.host(active)} is {leaving}"
             if board.why_unwilling(backup):
                 self._hold(_name(pair), f"{wish}, but {board.host(backup)} is {board.why_unwilling(backup)}")
-            elif stands_by.state is VrrpState.FAULT:
-                self._hold(_name(pair), f"{wish}, but {board.host(backup)} reports FAULT")
+            elif why_not := self.pace.why_not_hand_over(pair, backup):
+                self._hold(_name(pair), f"{wish}, but {why_not}")
             else:
                 board.designate(pair, backup, f"{wish}; {board.host(backup)} stands by")
 
@@ -152,7 +165,7 @@ class _Planner:
             self._hold(router.id, f"{why_leave}, but the router is pinned to it")
         elif not board.alive(agent_id) and self._braked(router.id, why_leave):
             return
-        else:
+        elif not (board.alive(agent_id) and board.why_unwilling(agent_id)) or self.pace.take(agent_id):
             self._place(router, why_leave)
 
     def _add_standby(self, router: RouterRequest, active: str) -> None:
@@ -214,7 +227,7 @@ class _Planner:
             self._hold(router.id, f"{why}, and no third agent can stand by: {board.why_none(router, pair.members)}")
         elif not self._is_master(pair, active):
             self._hold(router.id, f"{why}, but {board.host(active)} does not report MASTER on pair {pair.id} yet")
-        else:
+        elif not board.alive(backup) or self.pace.take(backup):
             board.bind_to_pair(
                 router.id, active, standby, f"{why}; {board.host(active)} goes on, {board.host(standby)} stands by"
             )

@@ -15,6 +15,7 @@ import msgspec
 
 from haqn.exceptions import InvalidDocument
 from haqn.model import Agent, Binding, Pair, RouterRequest, VrrpState
+from haqn.scheduler.operations import Absent, Operation, Progress, Release, Unready
 
 #: a duration that is longer than any brake lasts
 LONG_AGO = 1e9
@@ -32,6 +33,8 @@ class Policy:
     lease_ttl: float = 10.0
     #: seconds for which both members must report swapped roles before the designated role follows
     role_settle: float = 1.0
+    #: routers that operations move at the same time
+    pace: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,12 @@ class View:
     routers: tuple[RouterRequest, ...] = ()
     observations: tuple[Observation, ...] = ()
     vacancies: tuple[Vacancy, ...] = ()
+    #: what operators have asked for and is not over
+    operations: tuple[Operation, ...] = ()
+    release: Release | None = None
+    #: looked for only while an operation goes on, or an agent that lives is to be left
+    unready: tuple[Unready, ...] = ()
+    absent: tuple[Absent, ...] = ()
     next_pair_id: int
     #: seconds since this leader's term began
     since_leadership: float = LONG_AGO
@@ -152,6 +161,10 @@ class Plan:
     holds: tuple[Hold, ...] = ()
     #: seconds after which the same facts may give another plan; None: never
     recheck_in: float | None = None
+    #: of each open operation
+    progress: tuple[Progress, ...] = ()
+    #: why no death is acted upon; empty: deaths are
+    brake: str = ""
 
 
 # -- JSON --------------------------------------------------------------------------------
