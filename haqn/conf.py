@@ -66,6 +66,7 @@ API_OPTS: list[cfg.Opt] = [
 QUOTA_OPTS: list[cfg.Opt] = [
     cfg.IntOpt("quota_network", default=100, min=-1, help="Networks that a project may have; -1: no limit."),
     cfg.IntOpt("quota_subnet", default=100, min=-1, help="Subnets that a project may have; -1: no limit."),
+    cfg.IntOpt("quota_subnetpool", default=-1, min=-1, help="Subnet pools that a project may have; -1: no limit."),
     cfg.IntOpt("quota_port", default=500, min=-1, help="Ports that a project may have; -1: no limit."),
     cfg.IntOpt("quota_router", default=10, min=-1, help="Routers that a project may have; -1: no limit."),
     cfg.IntOpt("quota_floatingip", default=50, min=-1, help="Floating IPs that a project may have; -1: no limit."),
@@ -85,6 +86,11 @@ MONITOR_OPTS: list[cfg.Opt] = [
     ),
     cfg.FloatOpt("poll_interval", default=1.0, min=0.1, help="How often the outbox is read when no nudge comes."),
     cfg.IntOpt("keep_plans", default=1000, min=0, help="Number of plans kept for replay."),
+    cfg.BoolOpt(
+        "enable_new_agents",
+        default=True,
+        help="Whether agents that are seen for the first time may be given work; else an operator enables them.",
+    ),
 ]
 
 AGENT_OPTS: list[cfg.Opt] = [
@@ -106,6 +112,13 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.IntOpt("workers", default=4, min=1, help="Routers that are worked on at once."),
     cfg.IntOpt("gate_lease_ms", default=3000, min=1500, help="Kernel lease of an open gate; refreshed each second."),
     cfg.StrOpt("failover_python", default="/usr/bin/python3", help="Interpreter of the failover program."),
+    cfg.StrOpt(
+        "supervisor",
+        default="none",
+        choices=["none", "systemd"],
+        help="Who owns keepalived and the failover program, which outlive the agent: none (each has a session of its "
+        "own) or systemd (haqn-keepalived.service, haqn-failover.service). The systemd unit of the agent sets it.",
+    ),
 ]
 
 GROUPS: dict[str, list[cfg.Opt]] = {

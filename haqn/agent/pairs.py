@@ -22,7 +22,7 @@ from haqn.exceptions import HaqnError, HostError
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.failover.gate import Gate
 from haqn.failover.state import BACKUP_LEVEL, DESIGNATED_LEVEL, ORDERED_LEVEL, StateDirectory
-from haqn.keepalived import config
+from haqn.keepalived import config, supervisor
 from haqn.keepalived.daemon import Daemon
 from haqn.keepalived.program import Program
 from haqn.linux import nftables
@@ -49,6 +49,8 @@ class PairsSettings:
     uplinks: tuple[str, ...]
     gate_lease_ms: int
     python: str
+    #: who owns keepalived and the failover program
+    supervisor: supervisor.Kind = supervisor.Kind.NONE
 
 
 def make_gate(templates: jinja2.Environment) -> None:
@@ -87,9 +89,17 @@ class Pairs:
         self.state = StateDirectory(str(directory))
         #: of epochs only: a reboot takes all but these away
         self._epochs = StateDirectory(str(epochs))
-        self.daemon = Daemon(settings.run_path, settings.state_path / "keepalived.log")
+        owner = supervisor.make(settings.supervisor, settings.run_path)
+        self.daemon = Daemon(settings.run_path, settings.state_path / "keepalived.log", supervisor=owner)
         self._fifo = str(settings.run_path / "notify.fifo")
-        self._program = Program(settings.run_path, self.state.path, self._fifo, settings.python, settings.gate_lease_ms)
+        self._program = Program(
+            settings.run_path,
+            self.state.path,
+            self._fifo,
+            settings.python,
+            settings.gate_lease_ms,
+            supervisor=owner,
+        )
         self._documents: dict[int, PairDocument] = {}
         self._last_refresh = 0.0
         self._silent_checks = 0

@@ -83,7 +83,9 @@ class AgentService:
         pairs: Pairs | None,
         workers: int,
         clock: Clock,
+        on_step: Callable[[], object] = lambda: None,
     ) -> None:
+        """`on_step` is told of each step, at least once a second."""
         self._listing = listing
         self._report = report
         self._networks = networks
@@ -91,6 +93,7 @@ class AgentService:
         self._ports = ports
         self._pairs = pairs
         self._clock = clock
+        self._on_step = on_step
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="router")
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -119,6 +122,7 @@ class AgentService:
         self.adopt()
         while not self._stop.is_set():
             self._wake.clear()
+            self._on_step()
             try:
                 self.step()
             except (HaqnError, OSError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn import templating
+from haqn import servicemanager, templating
 from haqn.agent.networks import Networks
 from haqn.agent.pairs import Pairs, PairsSettings, make_gate
 from haqn.agent.ports import Ports
@@ -24,6 +24,7 @@ from haqn.clock import SystemClock, isoformat
 from haqn.coordination.client import Etcd
 from haqn.documents import Heartbeat
 from haqn.exceptions import HostError
+from haqn.keepalived import supervisor
 from haqn.linux import netns
 from haqn.linux.netlink import Netlink
 from haqn.model import AgentType, agent_id
@@ -108,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
                     uplinks=tuple(sorted(set(physical_networks.values()))),
                     gate_lease_ms=conf.agent.gate_lease_ms,
                     python=conf.agent.failover_python,
+                    supervisor=supervisor.Kind(conf.agent.supervisor),
                 ),
                 templates,
             )
@@ -127,6 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         pairs=pairs,
         workers=conf.agent.workers,
         clock=clock,
+        on_step=lambda: servicemanager.tell(servicemanager.ALIVE),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
@@ -134,6 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
         _listen_for_failover(pairs.state.path, service)
     source.start([_heartbeat(conf, role, started_at, physical_networks) for role in conf.agent.roles], service.poke)
     LOG.info("agent of %s runs as %s", conf.host, ", ".join(conf.agent.roles))
+    servicemanager.tell(servicemanager.READY)
     service.run()
+    servicemanager.tell(servicemanager.STOPPING)
     source.stop()
     return 0

@@ -10,6 +10,7 @@ import sys
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
+from haqn import servicemanager
 from haqn.coordination.client import Etcd
 from haqn.db import schema
 from haqn.db.session import Database
@@ -56,8 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         holder=f"{conf.host}:{os.getpid()}",
         lease_ttl=conf.etcd.lease_ttl,
         settings=settings_of(conf),
+        on_step=lambda: servicemanager.tell(servicemanager.ALIVE),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
+    servicemanager.tell(servicemanager.READY)
     service.run()
+    servicemanager.tell(servicemanager.STOPPING)
     return 0

@@ -1,7 +1,7 @@
 """keepalived as a process: write, test, start, reload, adopt, replace.
 
-keepalived is started as a daemon of its own session, so that it outlives the agent; a new agent adopts it by its pid
-file. Knows processes and files; knows nothing of pairs' meaning.
+keepalived is started by a supervisor (`haqn.keepalived.supervisor`), so that it outlives the agent; a new agent adopts
+it by its pid file. Knows processes and files; knows nothing of pairs' meaning.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from haqn.exceptions import HostError
+from haqn.keepalived.supervisor import OwnSession, Supervisor
 
 LOG = logging.getLogger(__name__)
 
@@ -24,7 +25,15 @@ _STOP_TIMEOUT = 5.0
 class Daemon:
     """The keepalived whose files are in `directory`."""
 
-    def __init__(self, directory: Path, log_file: Path, binary: str = "/usr/sbin/keepalived") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        log_file: Path,
+        binary: str = "/usr/sbin/keepalived",
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        """`supervisor`: default OwnSession."""
+        self._supervisor = supervisor or OwnSession()
         self._binary = binary
         self.config = directory / "keepalived.conf"
         self._pid_file = directory / "keepalived.pid"
@@ -82,14 +91,10 @@ class Daemon:
         # a pid file that survived a crash may name a process that is something else now
         self._pid_file.unlink(missing_ok=True)
         self._vrrp_pid_file.unlink(missing_ok=True)
-        # setsid --fork: no child of the agent's, so that nothing that ends the agent and its children ends keepalived
-        command = ["setsid", "--fork", self._binary, "--vrrp", "-f", str(self.config), "-p", str(self._pid_file)]
+        # not as a daemon, for Debian's keepalived logs to a file in no other way; the supervisor keeps it alive
+        command = [self._binary, "--vrrp", "-f", str(self.config), "-p", str(self._pid_file)]
         command += ["-r", str(self._vrrp_pid_file), "--dont-fork", "--log-console", "--log-detail", "--no-syslog"]
-        # not as a daemon, for Debian's keepalived logs to a file in no other way; its own session keeps it alive
-        with self._log_file.open("ab") as log:
-            subprocess.run(
-                command, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=_START_TIMEOUT
-            )
+        self._supervisor.start("keepalived", command, self._log_file)
         deadline = time.monotonic() + _START_TIMEOUT
         while self.vrrp_pid() is None:
             if time.monotonic() > deadline:

@@ -12,13 +12,13 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import haqn.failover
 from haqn.exceptions import HostError
 from haqn.failover import refresh
+from haqn.keepalived.supervisor import OwnSession, Supervisor
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +30,18 @@ ENTRY = "failover/haqn/failover/run.py"
 class Program:
     """The installed failover program of this host."""
 
-    def __init__(self, run_path: Path, pairs_directory: str, fifo: str, python: str, gate_lease_ms: int) -> None:
+    def __init__(
+        self,
+        run_path: Path,
+        pairs_directory: str,
+        fifo: str,
+        python: str,
+        gate_lease_ms: int,
+        *,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        """`supervisor`: default OwnSession."""
+        self._supervisor = supervisor or OwnSession()
         entry = install(run_path)
         self._command = [python, "-SIE", str(entry)]
         self._version = str(entry.resolve())
@@ -51,10 +62,8 @@ class Program:
         if found is not None:
             LOG.info("replacing failover consumer %d by this version's", found[0])
             self._end(found[0])
-        try:
-            refresh.start_consumer(self._command, self._directory, self._lease_ms, self._fifo)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise HostError(f"cannot start the failover consumer: {error}") from error
+        command = [*self._command, "consume", self._directory, str(self._lease_ms), self._fifo]
+        self._supervisor.start("failover", command)
         if refresh.wait_for_consumer(self._directory) is None:
             raise HostError("cannot start the failover consumer: it is not there after a second")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from haqn.clock import Clock, SystemClock, isoformat
@@ -51,8 +51,12 @@ class MonitorService:
         lease_ttl: int,
         settings: Settings,
         clock: Clock | None = None,
+        on_step: Callable[[], object] = lambda: None,
     ) -> None:
-        """`holder` names this instance for people; `lease_ttl` in seconds."""
+        """`holder` names this instance for people; `lease_ttl` in seconds. `on_step` is told of each look, at least
+        once a second while nothing is done.
+        """
+        self._on_step = on_step
         self._etcd = etcd
         self._database = database
         self._holder = holder
@@ -99,6 +103,7 @@ class MonitorService:
             worker.start()
         try:
             while not self._stopping.is_set():
+                self._on_step()
                 self._step()
         finally:
             self._election.stop()
