@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from haqn.db import tables
 from haqn.db.clock import utcnow
 from haqn.db.session import Connection, Database
-from haqn.db.snapshot import PAIR_SEQUENCE, next_pair_id
+from haqn.db.snapshot import PAIR_SEQUENCE, FloatingIpFact, next_pair_id
 from haqn.db.store import select_in
 from haqn.documents import Heartbeat, to_plain
 from haqn.exceptions import PairNotFound, PlanNotFound, PlanOutdated, StaleLeader
@@ -111,14 +111,18 @@ class LeaderWriter:
 
         return self._write(work)
 
-    def set_active(self, routers: Sequence[str], ports: Sequence[str]) -> None:
-        """Routers and ports that their hosts have carried out."""
+    def set_active(
+        self, routers: Sequence[str], ports: Sequence[str], floating_ips: Sequence[FloatingIpFact] = ()
+    ) -> None:
+        """What its hosts have carried out; a floating IP that leads elsewhere by now is left as it is."""
 
         def work(connection: Connection) -> None:
             for table, ids in ((tables.routers, routers), (tables.ports, ports)):
                 if ids:
                     statement = table.update().where(table.c.id == sa.bindparam("object_id")).values(status="ACTIVE")
                     connection.execute(statement, [{"object_id": object_id} for object_id in ids])
+            if floating_ips:
+                _set_floating_ips_active(connection, floating_ips)
 
         self._write(work)
 
@@ -129,6 +133,19 @@ class LeaderWriter:
             connection.execute(tables.outbox.delete().where(tables.outbox.c.id <= up_to))
 
         self._write(work)
+
+
+def _set_floating_ips_active(connection: Connection, floating_ips: Iterable[FloatingIpFact]) -> None:
+    table = tables.floatingips
+    known = ("id", "router_id", "fixed_ip_address")
+    statement = (
+        table.update()
+        .where(*(table.c[name] == sa.bindparam(f"known_{name}") for name in known))
+        .values(status="ACTIVE")
+    )
+    connection.execute(
+        statement, [{f"known_{name}": getattr(floating_ip, name) for name in known} for floating_ip in floating_ips]
+    )
 
 
 def switch_over(connection: Connection, pair_id: int) -> None:

@@ -63,6 +63,17 @@ class PortFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingIpFact:
+    """A floating IP that leads somewhere."""
+
+    id: str
+    router_id: str
+    floating_ip_address: str
+    fixed_ip_address: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterFact:
     id: str
     ha: bool
@@ -74,6 +85,8 @@ class RouterFact:
     gateway: PortFact | None = None
     #: by port id
     interfaces: tuple[PortFact, ...] = ()
+    #: by floating address
+    floating_ips: tuple[FloatingIpFact, ...] = ()
 
 
 def router_ports(router: RouterFact) -> tuple[PortFact, ...]:
@@ -119,7 +132,7 @@ def read_wanted(database: Database) -> Wanted:
         host_ports, gateways, interfaces = _ports(connection)
         return Wanted(
             networks=_networks(connection),
-            routers=_routers(connection, gateways, interfaces),
+            routers=_routers(connection, gateways, interfaces, _floating_ips(connection)),
             host_ports=host_ports,
         )
 
@@ -200,7 +213,10 @@ def _pairs(connection: Connection) -> dict[int, Pair]:
 
 
 def _routers(
-    connection: Connection, gateways: Mapping[str, PortFact], interfaces: Mapping[str, list[PortFact]]
+    connection: Connection,
+    gateways: Mapping[str, PortFact],
+    interfaces: Mapping[str, list[PortFact]],
+    floating_ips: Mapping[str, list[FloatingIpFact]],
 ) -> dict[str, RouterFact]:
     table = tables.routers
     rows = connection.execute(
@@ -226,6 +242,7 @@ def _routers(
             availability_zone_hints=tuple(hints),
             gateway=gateways.get(gateway_port_id),
             interfaces=tuple(interfaces.get(router_id, ())),
+            floating_ips=tuple(floating_ips.get(router_id, ())),
         )
         # unpacked rows and `all` are what makes this fast: there may be ten thousands
         for router_id, ha, admin_state_up, enable_snat, status, routes, hints, gateway_port_id in rows.all()
@@ -270,6 +287,18 @@ def _ports(connection: Connection) -> tuple[dict[str, PortFact], dict[str, PortF
         elif not owner.startswith(_SERVICE_OWNER):
             host_ports[port_id] = port
     return host_ports, gateways, interfaces
+
+
+def _floating_ips(connection: Connection) -> dict[str, list[FloatingIpFact]]:
+    """Those that are associated, by router."""
+    table = tables.floatingips
+    columns = (table.c[name] for name in FloatingIpFact.__slots__)
+    found: dict[str, list[FloatingIpFact]] = defaultdict(list)
+    for row in connection.execute(
+        sa.select(*columns).where(table.c.router_id.is_not(None)).order_by(table.c.floating_ip_address)
+    ).all():
+        found[row.router_id].append(FloatingIpFact(**row._mapping))
+    return found
 
 
 def _fixed_ips(connection: Connection) -> dict[str, list[FixedIp]]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from haqn.db.snapshot import AgentFact, Facts, PortFact, RouterFact, Wanted, router_ports
+from haqn.db.snapshot import AgentFact, Facts, FloatingIpFact, PortFact, RouterFact, Wanted, router_ports
 from haqn.documents import Heartbeat, PairReport, SyncReport, to_plain
 from haqn.model import FIRST_EPOCH, Agent, AgentType, Pair, RouterRequest, VrrpState
 from haqn.monitor.observed import Reported
 from haqn.scheduler.view import Observation, Pin, Vacancy, View
 
 _ACTIVE = "ACTIVE"
+
+
+class CarriedOut(NamedTuple):
+    """What is to be ACTIVE in SQL from now on: ids of routers and of ports, and floating IPs."""
+
+    routers: Sequence[str]
+    ports: Sequence[str]
+    floating_ips: Sequence[FloatingIpFact] = ()
 
 
 def make_view(
@@ -94,10 +102,8 @@ def members_of(facts: Facts, router_id: str) -> tuple[str, ...]:
     return (binding.agent_id,) if binding.agent_id is not None else ()
 
 
-def newly_active(
-    facts: Facts, reported: Reported, generation_of: Callable[[str, str, str], int | None]
-) -> tuple[list[str], list[str]]:
-    """Routers and ports that are not ACTIVE in SQL, and that every living host of theirs has carried out.
+def newly_active(facts: Facts, reported: Reported, generation_of: Callable[[str, str, str], int | None]) -> CarriedOut:
+    """What is not ACTIVE in SQL, and was carried out by every living host of its own.
 
     `generation_of(host, kind, object id)`: the generation of the document in etcd, None if there is none.
     """
@@ -111,9 +117,11 @@ def newly_active(
 
     routers: list[str] = []
     ports: list[str] = []
+    floating_ips: list[FloatingIpFact] = []
     for router in facts.wanted.routers.values():
         pending = list(_pending_ports(router))
-        if router.status == _ACTIVE and not pending:
+        pending_floating_ips = [one for one in router.floating_ips if one.status != _ACTIVE]
+        if router.status == _ACTIVE and not pending and not pending_floating_ips:
             continue
         hosts = [
             facts.placed.agents[member].host for member in members_of(facts, router.id) if member in reported.beats
@@ -122,15 +130,17 @@ def newly_active(
             if router.status != _ACTIVE:
                 routers.append(router.id)
             ports += pending
+            floating_ips += pending_floating_ips
     for port in facts.wanted.host_ports.values():
         if port.status != _ACTIVE and port.admin_state_up and carried_out(port.host, "ports", port.id):
             ports.append(port.id)
-    return routers, ports
+    return CarriedOut(routers, ports, floating_ips)
 
 
-def with_status(wanted: Wanted, routers: Collection[str], ports: Collection[str]) -> Wanted:
-    """The same with these routers and ports ACTIVE: what SQL holds after `set_active`, without reading all of it."""
-    active_routers, active_ports = frozenset(routers), frozenset(ports)
+def with_status(wanted: Wanted, carried_out: CarriedOut) -> Wanted:
+    """The same with these ACTIVE: what SQL holds after `set_active`, without reading all of it."""
+    active_routers, active_ports = frozenset(carried_out.routers), frozenset(carried_out.ports)
+    active_floating_ips = frozenset(one.id for one in carried_out.floating_ips)
 
     def port_now(port: PortFact) -> PortFact:
         return replace(port, status=_ACTIVE) if port.id in active_ports else port
@@ -141,9 +151,14 @@ def with_status(wanted: Wanted, routers: Collection[str], ports: Collection[str]
             status=_ACTIVE if router.id in active_routers else router.status,
             gateway=port_now(router.gateway) if router.gateway is not None else None,
             interfaces=tuple(port_now(port) for port in router.interfaces),
+            floating_ips=tuple(
+                replace(one, status=_ACTIVE) if one.id in active_floating_ips else one for one in router.floating_ips
+            ),
         )
         for router in wanted.routers.values()
-        if router.id in active_routers or any(port.id in active_ports for port in router_ports(router))
+        if router.id in active_routers
+        or any(port.id in active_ports for port in router_ports(router))
+        or any(one.id in active_floating_ips for one in router.floating_ips)
     }
     return replace(
         wanted,

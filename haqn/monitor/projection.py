@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from haqn.db.snapshot import AgentFact, Facts, NetworkFact, PortFact, RouterFact, router_ports
 from haqn.documents import (
     DesiredDocument,
+    FloatingIp,
     NetworkDocument,
     PairDocument,
     PortDocument,
@@ -151,6 +152,10 @@ def _router_document(facts: Facts, router: RouterFact) -> RouterDocument:
         gateway=_router_port(facts, router.gateway, gateway=True) if router.gateway is not None else None,
         interfaces=tuple(_router_port(facts, port, gateway=False) for port in router.interfaces),
         routes=tuple(Route(destination=destination, nexthop=nexthop) for destination, nexthop in router.routes),
+        floating_ips=tuple(
+            FloatingIp(floating_ip_address=one.floating_ip_address, fixed_ip_address=one.fixed_ip_address)
+            for one in router.floating_ips
+        ),
     )
 
 

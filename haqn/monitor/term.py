@@ -235,12 +235,13 @@ class Term:
         basis = (self._facts_version, reported.version)
         if basis == self._promoted:
             return
-        routers, ports = newly_active(facts, reported, self._publisher.generation_of)
+        active = newly_active(facts, reported, self._publisher.generation_of)
         self._promoted = basis
-        if routers or ports:
-            self._writer.set_active(routers, ports)
-            self._done.append(f"{len(routers)} routers and {len(ports)} ports are ACTIVE")
-            self._wanted = with_status(facts.wanted, routers, ports)
+        if any(active):
+            self._writer.set_active(*active)
+            counts = zip(map(len, active), ("routers", "ports", "floating IPs"), strict=True)
+            self._done.append(f"{', '.join(f'{count} {what}' for count, what in counts if count)} are ACTIVE")
+            self._wanted = with_status(facts.wanted, active)
 
 
 def _sum_up(made: Plan) -> str:

@@ -221,7 +221,7 @@ def test_outbox_lines_are_seen_by_number_and_pruned(database, writer):
     assert outbox_lines(database, 0) == {5}
 
 
-def test_wanted_has_routers_with_their_ports_and_the_ports_of_hosts(database):
+def test_wanted_has_routers_with_their_ports_and_the_ports_of_hosts(database, writer):
     add_routers(database, "r1")
 
     def port(port_id, owner="", host="", device="r1"):
@@ -236,6 +236,19 @@ def test_wanted_has_routers_with_their_ports_and_the_ports_of_hosts(database):
             "device_owner": owner,
             "binding_host_id": host,
             "binding_profile": {},
+        }
+
+    def floating_ip(floatingip_id, port_id, address):
+        return {
+            "id": floatingip_id,
+            **STANDARD,
+            "floating_network_id": "n1",
+            "floating_port_id": "free",
+            "floating_ip_address": f"203.0.113.{floatingip_id[1]}",
+            "port_id": port_id,
+            "fixed_ip_address": address,
+            "router_id": "r1" if port_id else None,
+            "status": "DOWN",
         }
 
     with database.transaction() as connection:
@@ -288,6 +301,14 @@ def test_wanted_has_routers_with_their_ports_and_the_ports_of_hosts(database):
                 gateway_port_id="gw", routes=[{"destination": "10.9.0.0/16", "nexthop": "10.0.0.3"}]
             )
         )
+        connection.execute(
+            tables.floatingips.insert(),
+            [
+                floating_ip("f3", "vm", "10.1.0.3"),
+                floating_ip("f2", "vm", "10.1.0.2"),
+                floating_ip("f1", None, None),
+            ],
+        )
     wanted = read_wanted(database)
     router = wanted.routers["r1"]
     assert router.gateway.id == "gw"
@@ -299,3 +320,11 @@ def test_wanted_has_routers_with_their_ports_and_the_ports_of_hosts(database):
     assert router.routes == (("10.9.0.0/16", "10.0.0.3"),)
     assert wanted.host_ports.keys() == {"vm"}
     assert wanted.networks["n1"].network_type is NetworkType.FLAT
+
+    assert [one.id for one in router.floating_ips] == ["f2", "f3"]
+    with database.transaction() as connection:
+        moved = tables.floatingips.update().where(tables.floatingips.c.id == "f3")
+        connection.execute(moved.values(fixed_ip_address="10.1.0.9"))
+    writer.set_active([], [], router.floating_ips)
+    now = read_wanted(database).routers["r1"].floating_ips
+    assert [one.status for one in now] == ["ACTIVE", "DOWN"], "what was carried out is not where the second leads now"

@@ -4,14 +4,26 @@ from dataclasses import replace
 
 import pytest
 
+from haqn.db.snapshot import FloatingIpFact
 from haqn.documents import SyncReport
 from haqn.model import AgentType, NetworkType, agent_id
-from haqn.monitor.assemble import awaits_active, began_or_changed, make_view, newly_active, settled_pairs, with_status
+from haqn.monitor.assemble import (
+    CarriedOut,
+    awaits_active,
+    began_or_changed,
+    make_view,
+    newly_active,
+    settled_pairs,
+    with_status,
+)
 from haqn.scheduler.view import Observation, Vacancy
 from tests.unit.monitor.facts import agent_fact, facts, heartbeat, network, pair, port, report, reported, router
 
 NET1, NET2 = (agent_id(AgentType.L3, host) for host in ("net1", "net2"))
 AGENTS = [agent_fact("net1", physical_networks=("public",), zone="a", max_routers=7), agent_fact("net2")]
+FLOATING_IP = FloatingIpFact(
+    id="fip", router_id="r1", floating_ip_address="203.0.113.9", fixed_ip_address="10.0.0.9", status="DOWN"
+)
 
 
 def cluster(**fields):
@@ -20,7 +32,12 @@ def cluster(**fields):
             "agents": AGENTS,
             "networks": [network("ext", NetworkType.FLAT, physical_network="public"), network("lan")],
             "routers": [
-                router("r1", gateway=port("gw", "ext"), interfaces=[port("if", "lan", status="ACTIVE")]),
+                router(
+                    "r1",
+                    gateway=port("gw", "ext"),
+                    interfaces=[port("if", "lan", status="ACTIVE")],
+                    floating_ips=(FLOATING_IP,),
+                ),
                 router("r2"),
             ],
             "ports": [port("vm", "lan", host="net1")],
@@ -128,12 +145,12 @@ def generations(host, kind, object_id):
 @pytest.mark.parametrize(
     ("alive", "syncs", "expected"),
     [
-        (["net1", "net2"], {"net1": 3, "net2": 4}, (["r1"], ["gw", "vm"])),
-        (["net1", "net2"], {"net1": 3, "net2": 3}, ([], ["vm"])),
-        (["net1", "net2"], {"net1": 3}, ([], ["vm"])),
-        (["net1"], {"net1": 3}, (["r1"], ["gw", "vm"])),
-        ([], {"net1": 2}, ([], [])),
-        (["net1"], {"net1": SyncReport(generation=3, errors={"r1": "cannot", "vm": "no tap"})}, ([], [])),
+        (["net1", "net2"], {"net1": 3, "net2": 4}, (["r1"], ["gw", "vm"], [FLOATING_IP])),
+        (["net1", "net2"], {"net1": 3, "net2": 3}, ([], ["vm"], [])),
+        (["net1", "net2"], {"net1": 3}, ([], ["vm"], [])),
+        (["net1"], {"net1": 3}, (["r1"], ["gw", "vm"], [FLOATING_IP])),
+        ([], {"net1": 2}, ([], [], [])),
+        (["net1"], {"net1": SyncReport(generation=3, errors={"r1": "cannot", "vm": "no tap"})}, ([], [], [])),
     ],
 )
 def test_active_is_what_every_living_host_has_carried_out(alive, syncs, expected):
@@ -142,11 +159,15 @@ def test_active_is_what_every_living_host_has_carried_out(alive, syncs, expected
 
 def test_what_is_active_is_not_looked_at_again():
     given = cluster()
-    wanted = with_status(given.wanted, ["r1"], ["gw", "vm"])
+    wanted = with_status(given.wanted, CarriedOut(["r1"], ["gw", "vm"], [FLOATING_IP]))
     assert wanted.routers["r1"].status == wanted.routers["r1"].gateway.status == "ACTIVE"
+    assert [one.status for one in wanted.routers["r1"].floating_ips] == ["ACTIVE"]
     assert wanted.routers["r2"] is given.wanted.routers["r2"]
     said = reported(alive=["net1", "net2"], syncs={"net1": 9, "net2": 9})
-    assert newly_active(type(given)(wanted, given.placed), said, generations) == ([], [])
+    assert newly_active(type(given)(wanted, given.placed), said, generations) == ([], [], [])
+    later = replace(wanted.routers["r1"], floating_ips=(FLOATING_IP,))
+    wanted = replace(wanted, routers={"r1": later})
+    assert newly_active(type(given)(wanted, given.placed), said, generations).floating_ips == [FLOATING_IP]
 
 
 def test_a_heartbeat_is_news_when_the_row_is_missing_or_differs_or_the_lease_is_new():

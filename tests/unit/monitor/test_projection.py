@@ -2,7 +2,17 @@
 
 from dataclasses import replace
 
-from haqn.documents import FixedIp, NetworkDocument, PairDocument, PortDocument, Route, RouterDocument, RouterPort
+from haqn.db.snapshot import FloatingIpFact
+from haqn.documents import (
+    FixedIp,
+    FloatingIp,
+    NetworkDocument,
+    PairDocument,
+    PortDocument,
+    Route,
+    RouterDocument,
+    RouterPort,
+)
 from haqn.model import NetworkType, Role
 from haqn.monitor.projection import Projector
 from tests.unit.monitor.facts import BRIDGE, agent_fact, facts, network, pair, port, router
@@ -26,6 +36,15 @@ def cluster():
                 gateway=port("gw", "ext", ips=["203.0.113.5"]),
                 interfaces=[port("if", "lan", ips=["10.1.1.1"])],
                 routes=(("10.9.0.0/16", "10.1.1.9"),),
+                floating_ips=(
+                    FloatingIpFact(
+                        id="fip",
+                        router_id="r1",
+                        floating_ip_address="203.0.113.9",
+                        fixed_ip_address="10.1.1.7",
+                        status="DOWN",
+                    ),
+                ),
             ),
             router("r2"),
         ],
@@ -60,6 +79,7 @@ def test_both_members_get_the_same_router_and_their_own_half_of_the_pair():
             ),
         ),
         routes=(Route(destination="10.9.0.0/16", nexthop="10.1.1.9"),),
+        floating_ips=(FloatingIp(floating_ip_address="203.0.113.9", fixed_ip_address="10.1.1.7"),),
     )
     assert found["net1"]["routers", "r1"] == found["net2"]["routers", "r1"] == expected
     half = PairDocument(
