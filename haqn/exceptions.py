@@ -203,8 +203,49 @@ class GatewayIpInUse(InUse):
     message = "Current gateway ip {ip_address} already in use by port {port_id}. Unable to update."
 
 
+# subnet pools
+
+
 class SubnetPoolNotFound(NotFound):
     message = "Subnet pool {subnetpool_id} could not be found."
+
+
+class SubnetPoolDeleteError(BadRequest):
+    message = "Unable to delete subnet pool: {reason}."
+
+
+class EmptySubnetPoolPrefixList(BadRequest):
+    message = "Empty subnet pool prefix list."
+
+
+class PrefixVersionMismatch(BadRequest):
+    message = "Cannot mix IPv4 and IPv6 prefixes in a subnet pool."
+
+
+class IllegalSubnetPoolPrefixBounds(BadRequest):
+    message = "Illegal prefix bounds: {prefix_type}={prefixlen}, {base_prefix_type}={base_prefixlen}."
+
+
+class IllegalSubnetPoolPrefixUpdate(BadRequest):
+    message = "Illegal update to prefixes: {msg}."
+
+
+class MinPrefixSubnetAllocationError(BadRequest):
+    message = "Unable to allocate subnet with prefix length {prefixlen}, minimum allowed prefix is {min_prefixlen}."
+
+
+class MaxPrefixSubnetAllocationError(BadRequest):
+    message = "Unable to allocate subnet with prefix length {prefixlen}, maximum allowed prefix is {max_prefixlen}."
+
+
+class NetworkSubnetPoolAffinityError(BadRequest):
+    message = "Subnets hosted on the same network must be allocated from the same subnet pool."
+
+
+class SubnetAllocationError(Conflict):
+    """Neutron answers 500; but the client can do something about it."""
+
+    message = "Failed to allocate subnet: {reason}."
 
 
 # ports and addresses
@@ -429,5 +470,28 @@ class OverQuota(Conflict):
     message = "Quota exceeded for resources: {overs}."
 
 
+class SubnetPoolQuotaExceeded(OverQuota):
+    message = "Per-tenant subnet pool prefix quota exceeded."
+
+
 class InvalidQuotaValue(Conflict):
     message = "Change would make usage less than 0 for the following resources: {unders}."
+
+
+# operations
+
+
+class OperationNotFound(NotFound):
+    message = "Operation {operation_id} could not be found."
+
+
+class OperationNotPossible(Conflict):
+    message = "The operation is not possible: {reason}."
+
+
+class HaPairNotFound(NotFound):
+    message = "Pair {pair_id} could not be found, or the agent is not one of its members."
+
+
+class EventNotFound(NotFound):
+    message = "Event {event_id} could not be found."
