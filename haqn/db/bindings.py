@@ -64,7 +64,9 @@ class LeaderWriter:
     database: Database
     epoch: int
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """`work` in one transaction, if this term still lasts."""
+
         def guarded(connection: Connection) -> T:
             table = tables.leadership
             # an update, not a select: it also locks the row, so that nobody begins a term before this commit
@@ -91,7 +93,7 @@ class LeaderWriter:
                     tables.agents.update().where(tables.agents.c.id.in_(lost)).values(heartbeat_timestamp=utcnow())
                 )
 
-        self._write(work)
+        self.write(work)
 
     def apply(self, plan: Plan, view: View, policy: Policy, *, keep_plans: int) -> int:
         """Carry the plan out and keep it with its view; returns its number (0: not kept).
@@ -109,7 +111,7 @@ class LeaderWriter:
             _apply_actions(connection, plan)
             return _keep_plan(connection, document, self.epoch, keep_plans) if keep_plans else 0
 
-        return self._write(work)
+        return self.write(work)
 
     def set_active(
         self, routers: Sequence[str], ports: Sequence[str], floating_ips: Sequence[FloatingIpFact] = ()
@@ -124,7 +126,7 @@ class LeaderWriter:
             if floating_ips:
                 _set_floating_ips_active(connection, floating_ips)
 
-        self._write(work)
+        self.write(work)
 
     def prune_outbox(self, up_to: int) -> None:
         """Delete lines that were seen long ago."""
@@ -132,7 +134,7 @@ class LeaderWriter:
         def work(connection: Connection) -> None:
             connection.execute(tables.outbox.delete().where(tables.outbox.c.id <= up_to))
 
-        self._write(work)
+        self.write(work)
 
 
 def _set_floating_ips_active(connection: Connection, floating_ips: Iterable[FloatingIpFact]) -> None:

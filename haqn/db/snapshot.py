@@ -15,11 +15,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import tables
+from haqn.db import monitorstatus, operations, tables
+from haqn.db.monitorstatus import BrakeRelease
 from haqn.db.owners import INTERFACE_OWNERS, ROUTER_OWNERS
 from haqn.db.session import Connection, Database
 from haqn.documents import FixedIp
 from haqn.model import FIRST_PAIR_ID, AgentType, Binding, NetworkType, Pair
+from haqn.scheduler.operations import Operation
 
 PAIR_SEQUENCE = "pair"
 #: prefix of the owners of ports that no compute host plugs
@@ -116,6 +118,10 @@ class Placed:
     next_pair_id: int
     #: router -> agents that it is to leave
     exclusions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: open ones, oldest first
+    operations: tuple[Operation, ...] = ()
+    #: an operator's release of the brakes
+    release: BrakeRelease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,8 @@ def read_placed(database: Database) -> Placed:
             pins=tuple((router_id, agent_id) for router_id, agent_id in pinned.all()),
             next_pair_id=next_pair_id(connection),
             exclusions=_exclusions(connection),
+            operations=operations.read_open(connection),
+            release=monitorstatus.read_release(connection),
         )
 
 
@@ -302,23 +310,34 @@ def _floating_ips(connection: Connection) -> dict[str, list[FloatingIpFact]]:
 
 
 def _fixed_ips(connection: Connection) -> dict[str, list[FixedIp]]:
-    """Addresses of router ports, in their order. `gateway_ip` is the subnet's; only a router's gateway port uses it."""
+    """Addresses of router ports, in their order, with what their subnets say: `gateway_ip` is for a router's gateway
+    port, what is announced for the others."""
     ips, subnets, ports = tables.ip_allocations, tables.subnets, tables.ports
     rows = connection.execute(
-        sa.select(ips.c.port_id, ips.c.subnet_id, ips.c.ip_address, subnets.c.cidr, subnets.c.gateway_ip)
+        sa.select(
+            ips.c.port_id,
+            ips.c.subnet_id,
+            ips.c.ip_address,
+            subnets.c.cidr,
+            subnets.c.gateway_ip,
+            subnets.c.ipv6_ra_mode,
+            subnets.c.dns_nameservers,
+        )
         .join(subnets, subnets.c.id == ips.c.subnet_id)
         .join(ports, ports.c.id == ips.c.port_id)
         .where(ports.c.device_owner.in_(ROUTER_OWNERS))
         .order_by(ips.c.port_id, ips.c.position)
     )
     found: dict[str, list[FixedIp]] = defaultdict(list)
-    for port_id, subnet_id, ip_address, cidr, gateway_ip in rows.all():
+    for port_id, subnet_id, ip_address, cidr, gateway_ip, ra_mode, dns_nameservers in rows.all():
         found[port_id].append(
             FixedIp(
                 subnet_id=subnet_id,
                 ip_address=ip_address,
                 prefix_length=int(cidr.rpartition("/")[2]),
                 gateway_ip=gateway_ip,
+                ra_mode=ra_mode,
+                dns_nameservers=tuple(dns_nameservers) if ra_mode is not None else (),
             )
         )
     return found

@@ -10,7 +10,7 @@ from haqn.db.snapshot import AgentFact, Facts, FloatingIpFact, PortFact, RouterF
 from haqn.documents import Heartbeat, PairReport, SyncReport, to_plain
 from haqn.model import FIRST_EPOCH, Agent, AgentType, Pair, RouterRequest, VrrpState
 from haqn.monitor.observed import Reported
-from haqn.scheduler.view import Observation, Pin, Vacancy, View
+from haqn.scheduler.view import LONG_AGO, Observation, Pin, Vacancy, View
 
 _ACTIVE = "ACTIVE"
 
@@ -56,7 +56,10 @@ def make_view(
             if host in l3_agents and _has_left(facts, reported.syncs.get(host), generation)
         ),
         next_pair_id=facts.placed.next_pair_id,
-        **since,
+        operations=facts.placed.operations,
+        since_leadership=since.get("since_leadership", LONG_AGO),
+        since_etcd=since.get("since_etcd", LONG_AGO),
+        since_sql=since.get("since_sql", LONG_AGO),
     )
 
 

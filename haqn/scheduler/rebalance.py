@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from haqn.model import RouterRequest
+from haqn.scheduler import placement
 from haqn.scheduler.board import Board
 from haqn.scheduler.operations import Step
 from haqn.scheduler.view import View
@@ -31,14 +32,14 @@ def moves(view: View, board: Board) -> tuple[Step, ...]:
             movable[active].append(router)
     given: dict[tuple[str, str], list[str]] = defaultdict(list)
     order = {agent_id: place for place, agent_id in enumerate(agents)}
-    full = {agent_id: board.agents[agent_id].max_routers for agent_id in agents}
     stuck: set[str] = set()
     while True:
         givers = [agent_id for agent_id in agents if agent_id not in stuck and movable[agent_id]]
         giver = max(givers, key=lambda a: (load[a], -order[a]), default=None)
         if giver is None:
             break
-        found = _find(board, giver, movable[giver], load, [a for a in agents if full[a] is None or total[a] < full[a]])
+        roomy = [agent_id for agent_id in agents if not placement.why_full(board.agents[agent_id], total[agent_id])]
+        found = _find(board, giver, movable[giver], load, roomy)
         if found is None:
             stuck.add(giver)
             continue
