@@ -160,6 +160,10 @@ class FixedIp:
     prefix_length: int
     #: next hop of the default route, on the gateway port only
     gateway_ip: str | None = None
+    #: what the router announces of the address's prefix (haqn.model.Ipv6Mode); None: nothing
+    ra_mode: str | None = None
+    #: what it announces with it
+    dns_nameservers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,9 +160,11 @@ def _router_document(facts: Facts, router: RouterFact) -> RouterDocument:
 
 
 def _router_port(facts: Facts, port: PortFact, *, gateway: bool) -> RouterPort:
-    fixed_ips = port.fixed_ips
-    if not gateway:
-        fixed_ips = tuple(replace(ip, gateway_ip=None) for ip in fixed_ips)
+    if gateway:
+        # the external network has a router already
+        fixed_ips = tuple(replace(ip, ra_mode=None, dns_nameservers=()) for ip in port.fixed_ips)
+    else:
+        fixed_ips = tuple(replace(ip, gateway_ip=None) for ip in port.fixed_ips)
     return RouterPort(
         port_id=port.id,
         network_id=port.network_id,
