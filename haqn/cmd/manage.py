@@ -14,6 +14,7 @@ from oslo_config import cfg
 from haqn import conf as haqn_conf
 from haqn.api import extensions
 from haqn.clock import SystemClock, isoformat
+from haqn.cmd import configcheck, upgradecheck
 from haqn.cmd.monitor import settings_of
 from haqn.coordination import keys
 from haqn.coordination.client import Etcd
@@ -44,11 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="haqn-manage", description=__doc__)
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE")
-    areas = parser.add_subparsers(required=True, metavar="db|plan|switchover")
+    areas = parser.add_subparsers(required=True, metavar="db|config|upgrade|plan|switchover")
 
     db = areas.add_parser("db", help="the database's schema").add_subparsers(required=True)
     db.add_parser("upgrade", help="bring the schema up to date").set_defaults(command=_db_upgrade)
     db.add_parser("check", help="fail unless the schema is up to date").set_defaults(command=_db_check)
+
+    config = areas.add_parser("config", help="the configuration").add_subparsers(required=True)
+    config.add_parser("check", help="say everything that is wrong with it").set_defaults(command=_config_check)
+
+    upgrade = areas.add_parser("upgrade", help="upgrades of haqn").add_subparsers(required=True)
+    upgrade.add_parser("check", help="0: this version may be started, 1: read the warnings, 2: no").set_defaults(
+        command=_upgrade_check
+    )
 
     plans = areas.add_parser("plan", help="what the leader would do now, or has done")
     plans.add_argument("--dry-run", action="store_true", required=False, help="make a plan and write nothing (default)")
@@ -80,6 +89,17 @@ def _db_upgrade(conf: cfg.ConfigOpts, _given: argparse.Namespace) -> int:
 def _db_check(conf: cfg.ConfigOpts, _given: argparse.Namespace) -> int:
     schema.check(conf.database.connection)
     return 0
+
+
+def _config_check(conf: cfg.ConfigOpts, _given: argparse.Namespace) -> int:
+    wrong = configcheck.errors(conf)
+    for sentence in wrong:
+        print(sentence, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _upgrade_check(conf: cfg.ConfigOpts, _given: argparse.Namespace) -> int:
+    return upgradecheck.run(conf)
 
 
 def _plan_dry_run(conf: cfg.ConfigOpts, given: argparse.Namespace) -> int:
