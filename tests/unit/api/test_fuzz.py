@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from haqn.api.app import RESOURCES
 
 KNOWN = {name: str(uuid.uuid5(uuid.NAMESPACE_DNS, name)) for name in ("a", "b")}
+IPV6 = ("2001:db8::/64", "2001:db8::5", "fe80::1%1", "::/0", "slaac", 6)
 SCALARS = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=20)
-    | st.sampled_from([*KNOWN.values(), "10.0.0.0/24", "10.0.0.5", "fa:16:3e:00:00:01", "\0", "x" * 300, 2**64, -1])
+    | st.sampled_from(
+        [*KNOWN.values(), "10.0.0.0/24", "10.0.0.5", *IPV6, "fa:16:3e:00:00:01", "\0", "x" * 300, 2**64, -1]
+    )
 )
 MEMBERS = st.sampled_from(
     [
