@@ -27,7 +27,7 @@ from haqn.api.resource import Resource
 from haqn.api.routers import ROUTER, AddInterface, AddRoutes, RemoveInterface, RemoveRoutes
 from haqn.api.securitygroups import SECURITY_GROUP, SECURITY_GROUP_RULE, SecurityGroups
 from haqn.api.services import Services
-from haqn.api.subnetpools import SubnetPool, SubnetPools
+from haqn.api.subnetpools import SUBNETPOOL
 from haqn.api.tags import Tag, Tags
 from haqn.api.zones import AvailabilityZones
 from haqn.db.session import Database
@@ -40,6 +40,7 @@ App = falcon.App[falcon.Request, falcon.Response]
 RESOURCES = (
     NETWORK,
     SUBNET,
+    SUBNETPOOL,
     PORT,
     ROUTER,
     FLOATINGIP,
@@ -87,8 +88,6 @@ def routes(
             "/v2.0/networks/{object_id}/dhcp-agents": AgentsOfNetwork(services),
             "/v2.0/security-groups": SecurityGroups(named["security_groups"], services),
             "/v2.0/availability_zones": AvailabilityZones(services),
-            "/v2.0/subnetpools": SubnetPools(),
-            "/v2.0/subnetpools/{object_id}": SubnetPool(),
             "/v2.0/agents/{object_id}/dhcp-networks": NetworksOfAgent(services),
             "/v2.0/agents/{object_id}/dhcp-networks/{network_id}": NetworkOfAgent(services),
             "/v2.0/agents/{object_id}": AgentItem(named["agents"], services),

@@ -19,6 +19,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "availability_zone": ("Availability Zone", "The zones that agents are in."),
     "availability_zone_filter": ("Availability zone filters", "Lists of zones by name, resource and state."),
     "binding": ("Port Binding", "The host that a port is bound to."),
+    "default-subnetpools": ("Default subnet pools", "One subnet pool of each IP version may be the default."),
     "dhcp_agent_scheduler": ("DHCP agent scheduler", "Which network is on which DHCP agent."),
     "empty-string-filtering": ("Filters by the empty string", "Lists by attributes that are empty."),
     "ext-gw-mode": ("Router external gateway mode", "Routers with or without SNAT."),
@@ -52,6 +53,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "standard-attr-description": ("Descriptions", "Objects have descriptions."),
     "standard-attr-revisions": ("Revisions", "Objects have revision numbers."),
     "standard-attr-tag": ("Tags", "Objects have tags, and are found by them."),
+    "subnet_allocation": ("Subnet allocation", "Subnets are allocated from subnet pools."),
     "standard-attr-timestamp": ("Timestamps", "Objects tell when they were created and changed."),
 }
 #: When the list above last changed.

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from haqn.api.attributes import REQUIRED, Attribute, Attributes, standard
-from haqn.api.kinds import Address, Boolean, Cidr, Emptied, Integer, IpVersion, ListOf, Nullable, Only, Record, Text, Uuid
+from haqn.api.kinds import (
+    Address,
+    Boolean,
+    Cidr,
+    Emptied,
+    Integer,
+    IpVersion,
+    ListOf,
+    Nullable,
+    Only,
+    Record,
+    Text,
+    Uuid,
+)
 from haqn.api.resource import Resource
 from haqn.db import networks, subnets
 from haqn.model import Ipv6Mode, NetworkType
@@ -78,7 +91,8 @@ SUBNET = Resource(
             *standard(),
             Attribute(name="network_id", kind=Uuid(), post=True, default=REQUIRED),
             Attribute(name="ip_version", kind=IpVersion(), post=True, default=4),
-            Attribute(name="cidr", kind=Cidr(), post=True, default=REQUIRED),
+            Attribute(name="cidr", kind=Nullable(Cidr()), post=True, default=None),
+            Attribute(name="prefixlen", kind=Nullable(Integer(0, 128)), post=True, shown=False),
             Attribute(name="gateway_ip", kind=Nullable(Address()), post=True, put=True),
             Attribute(
                 name="allocation_pools",
@@ -100,7 +114,8 @@ SUBNET = Resource(
             ),
             Attribute(name="ipv6_ra_mode", kind=_IPV6_MODE, post=True, default=None),
             Attribute(name="ipv6_address_mode", kind=_IPV6_MODE, post=True, default=None),
-            Attribute(name="subnetpool_id", kind=Only(None), post=True),
+            Attribute(name="subnetpool_id", kind=Nullable(Uuid()), post=True),
+            Attribute(name="use_default_subnetpool", kind=Boolean(), post=True, shown=False),
             Attribute(name="segment_id", kind=Only(None), post=True),
             Attribute(name="service_types", kind=Only([]), post=True, put=True),
         ),

@@ -22,6 +22,7 @@ from haqn.exceptions import (
     PortNotFound,
     SecurityGroupNotFound,
     SubnetNotFound,
+    SubnetPoolNotFound,
 )
 
 _networks, _subnets, _ports, _groups = tables.networks, tables.subnets, tables.ports, tables.security_groups
@@ -133,6 +134,17 @@ def _check_subnet(connection: Connection, project_id: str, values: Mapping[str, 
     _check_network_is_seen(connection, project_id, network_id)
     if not meets(connection, _networks, network_id, owned(_networks, project_id)):
         raise PolicyNotAuthorized(action="creating a subnet on another project's network")
+    _check_pool_is_seen(connection, project_id, values)
+
+
+def _check_pool_is_seen(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+    pools = tables.subnetpools
+    seen = sa.select(pools.c.id).where(visible(pools, project_id))
+    pool_id, version = values.get("subnetpool_id"), values.get("ip_version")
+    if pool_id is not None and connection.scalar(seen.where(pools.c.id == pool_id)) is None:
+        raise SubnetPoolNotFound(subnetpool_id=pool_id)
+    if values.get("use_default_subnetpool") and connection.scalar(seen.where(pools.c.default_of == version)) is None:
+        raise BadRequest(resource="subnets", msg=f"No default subnetpool found for IPv{version}")
 
 
 def _check_port(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:

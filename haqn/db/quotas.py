@@ -25,6 +25,7 @@ _quotas, _locks = tables.quotas, tables.quota_locks
 TRACKED: Mapping[str, sa.Table] = {
     "network": tables.networks,
     "subnet": tables.subnets,
+    "subnetpool": tables.subnetpools,
     "port": tables.ports,
     "router": tables.routers,
     "floatingip": tables.floatingips,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import ipam, tables, tags
+from haqn.db import ipam, subnetpools, tables, tags
 from haqn.db.addresses import IpNetwork, Pool, hosts, is_automatic, is_of_host, number, text
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import INTERFACE_OWNERS
@@ -56,9 +56,10 @@ STORE = Store(
 def create(connection: Connection, _settings: Settings, values: Row) -> Row:
     """Insert a subnet. Without `gateway_ip` in `values` the first address is the gateway; None: no gateway.
 
-    Raises NetworkNotFound, InvalidInput and the errors of pools.
+    Raises NetworkNotFound, InvalidInput, the errors of pools and those of `subnetpools.choose_prefix`.
     """
     network = NETWORKS.bare(connection, values["network_id"], lock=True)
+    values = subnetpools.choose_prefix(connection, values)
     cidr = ipaddress.ip_network(values["cidr"])
     gateway_ip = values.get("gateway_ip", text(cidr, hosts(cidr)[0]))
     _check_versions(values["ip_version"], {**values, "gateway_ip": gateway_ip})

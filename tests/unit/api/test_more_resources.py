@@ -83,11 +83,6 @@ def test_how_full_networks_are(api):
     api.call("POST", "network-ip-availabilities", 405, {"network_ip_availability": {}})
 
 
-def test_there_are_no_subnet_pools(api):
-    assert api.get("subnetpools") == {"subnetpools": []}
-    assert api.get(f"subnetpools/{UNKNOWN}", 404)["NeutronError"]["type"] == "SubnetPoolNotFound"
-
-
 def test_there_are_no_dhcp_agents(api, add_agent):
     network, agent = api.post("networks"), add_agent("net1")
     assert api.get(f"networks/{network['id']}/dhcp-agents") == {"agents": []}

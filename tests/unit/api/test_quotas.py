@@ -7,7 +7,7 @@ import pytest
 P = {"X-Project-Id": "p", "X-Roles": "member"}
 DEFAULTS = {
     **{"network": 100, "subnet": 100, "port": 500, "router": 10, "floatingip": 50},
-    **{"security_group": 10, "security_group_rule": 100},
+    **{"subnetpool": -1, "security_group": 10, "security_group_rule": 100},
 }
 
 
