@@ -7,6 +7,9 @@ SQLite runs in WAL mode: readers never wait, and a writer takes the write lock w
 transaction begins (BEGIN IMMEDIATE), because a reader that turns writer half-way is
 refused at once instead of waiting. The others write under READ COMMITTED; a read is one
 snapshot (REPEATABLE READ) on all of them.
+
+A process that is frozen in the middle of a transaction must not stop all others: the servers end
+its transaction. SQLite has no server that could, so there the others wait until it goes on or ends.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from haqn.exceptions import DatabaseUnavailable, WriteConflict
 
@@ -32,12 +36,16 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 10.0
 #: Tries of one write. With 16 contenders for the same row one of them wins each time.
 ATTEMPTS = 20
+#: Seconds after which a write is not tried again.
+LONGEST_WRITE = 20.0
+#: Seconds after which a server ends a transaction whose process asks for nothing.
+IDLE_TIMEOUT = 5
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html:
-# serialization_failure, deadlock_detected, lock_not_available
-_POSTGRESQL_RETRY = frozenset({"40001", "40P01", "55P03"})
+# serialization_failure, deadlock_detected, lock_not_available, idle_in_transaction_session_timeout
+_POSTGRESQL_RETRY = frozenset({"40001", "40P01", "55P03", "25P03"})
 # https://mariadb.com/docs/server/reference/error-codes: record has changed since last read,
 # lock wait timeout, deadlock
 _MYSQL_RETRY = frozenset({1020, 1205, 1213})
@@ -55,7 +63,7 @@ def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         pool_size=pool_size,
         max_overflow=20,
@@ -65,6 +73,8 @@ def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
         isolation_level="READ COMMITTED",
         **json,
     )
+    event.listen(engine, "connect", _prepare_postgresql if backend == "postgresql" else _prepare_mysql)
+    return engine
 
 
 def _to_json(value: object) -> str:
@@ -77,6 +87,25 @@ def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> No
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _prepare_postgresql(dbapi_connection: DBAPIConnection, _record: object) -> None:
+    # https://www.postgresql.org/docs/current/runtime-config-client.html
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s'")
+    cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT:g}s'")
+    cursor.close()
+    dbapi_connection.commit()
+
+
+def _prepare_mysql(dbapi_connection: DBAPIConnection, _record: object) -> None:
+    cursor = dbapi_connection.cursor()
+    # https://mariadb.com/docs/server/reference/system-variables; MySQL knows no idle_transaction_timeout
+    cursor.execute("SHOW VARIABLES LIKE 'idle_transaction_timeout'")
+    if cursor.fetchone():
+        cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_TIMEOUT}")
+    cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT:.0f}")
     cursor.close()
 
 
@@ -116,14 +145,17 @@ class Database:
 
         `work` must have no other effect than what it does to the connection. A violated constraint is tried again,
         too: `work` checks before it writes, so a violation means that somebody committed in between,
-        which the check of the next try sees. Raises WriteConflict after ATTEMPTS tries, DatabaseUnavailable.
+        which the check of the next try sees. Raises WriteConflict after ATTEMPTS tries or LONGEST_WRITE seconds,
+        DatabaseUnavailable.
         """
-        pause = _FIRST_PAUSE
+        pause, last = _FIRST_PAUSE, time.monotonic() + LONGEST_WRITE
         for _ in range(ATTEMPTS - 1):
             try:
                 with self.transaction() as connection:
                     return work(connection)
             except WriteConflict:
+                if time.monotonic() > last:
+                    raise
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter, not a secret
                 pause = min(pause * 2, _LONGEST_PAUSE)
         with self.transaction() as connection:

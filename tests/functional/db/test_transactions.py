@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import gc
 import threading
 
 import pytest
 import sqlalchemy as sa
 
-from haqn.db import schema, tables
+from haqn.db import schema, session, tables
 from haqn.db.session import Database
 from haqn.exceptions import DatabaseUnavailable, WriteConflict
 from tests.functional.sql import SERVERS
@@ -64,6 +65,27 @@ def test_two_writers_that_wait_for_each_other_both_succeed(database):
             future.result(60)
     assert values(database) == {"a": 2, "b": 2}
     assert len(tries) >= (2 if database.engine.dialect.name == "sqlite" else 3)
+
+
+def test_a_writer_that_is_frozen_in_its_transaction_does_not_stop_the_others(url, database, monkeypatch):
+    """The server ends its transaction. Where there is none, in SQLite, the others are told after a while."""
+    for name, seconds in (("IDLE_TIMEOUT", 1), ("BUSY_TIMEOUT", 2.0), ("LONGEST_WRITE", 3.0)):
+        monkeypatch.setattr(session, name, seconds)
+    frozen, other = Database(url), Database(url)
+    server = frozen.engine.dialect.name != "sqlite"
+    with contextlib.ExitStack() as outcome:
+        if server:
+            outcome.enter_context(pytest.raises((DatabaseUnavailable, WriteConflict)))
+        with frozen.transaction() as connection:
+            add_one(connection, "a")
+            with contextlib.nullcontext() if server else pytest.raises(WriteConflict):
+                other.write(lambda connection: add_one(connection, "a"))
+            assert values(database)["a"] == (1 if server else 0)
+    assert values(database)["a"] == 1
+    frozen.write(lambda connection: add_one(connection, "a"))
+    assert values(database)["a"] == 2
+    for used in (frozen, other):
+        used.close()
 
 
 def test_a_serialization_failure_is_tried_again(database):

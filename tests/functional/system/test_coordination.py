@@ -12,6 +12,7 @@ import pytest
 from haqn.coordination import keys
 from haqn.lab import etcdctl, faults, processes, services
 from haqn.lab.scenery import wait_for
+from haqn.lab.services import Service
 from tests.functional.system.stage import CALM, TTL, Stage
 
 pytestmark = pytest.mark.functional
@@ -39,6 +40,25 @@ def decided(stage: Stage) -> dict[str, list[tuple[object, ...]]]:
         }
     finally:
         connection.close()
+
+
+def pause_between_transactions(stage: Stage, monitor: Service) -> None:
+    """Freeze it, but not while it holds the write lock of SQLite, which no server would take away from it."""
+    host = stage.host(monitor.host)
+
+    def paused() -> bool:
+        faults.pause(host, monitor.name)
+        connection = sqlite3.connect(stage.lab.work_dir / "haqn.sqlite", timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            faults.resume(host, monitor.name)
+            return False
+        finally:
+            connection.close()
+        return True
+
+    wait_for("the monitor is frozen between transactions", paused)
 
 
 def revisions(stage: Stage) -> dict[str, int]:
@@ -74,7 +94,7 @@ def test_a_leader_that_was_frozen_changes_nothing_any_more(stage: Stage) -> None
     router = stage.scenario.scenery.router("busy", stage.scenario.external["id"])
     # frozen in the middle of its work
     stage.client.update("router", router["id"], {"admin_state_up": False})
-    faults.pause(host, old.name)
+    pause_between_transactions(stage, old)
     wait_for("another monitor leads", lambda: stage.leader.epoch > epoch, TTL + 1 + _MARGIN)
     # what the old leader knows is outdated in more than one way
     stage.client.delete("router", router["id"])
