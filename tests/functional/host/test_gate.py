@@ -57,7 +57,7 @@ def test_whether_it_is_there():
 @isolated
 def test_without_its_table_a_gate_cannot_be_opened():
     with Gate() as gate:
-        with pytest.raises(OSError, match="active") as caught:
+        with pytest.raises(OSError, match="nf_tables") as caught:
             gate.open(PAIR, 3000)
         assert caught.value.errno == errno.ENOENT
 
