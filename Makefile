@@ -31,7 +31,7 @@ demo: install
 
 # everything; a test that is skipped is a failure (tests/conftest.py)
 test: lint
-	$(BIN)/pytest
+	tests/run $(BIN)/pytest
 
 lint: install
 	$(BIN)/ruff check .
@@ -42,9 +42,10 @@ lint: install
 bench: install
 	bench/run
 
-# after a change of haqn/conf.py
+# after a change of haqn/conf.py, or of a rule of the policy
 sample: install
 	$(BIN)/oslo-config-generator --config-file etc/oslo-config-generator/haqn.conf
+	$(BIN)/oslopolicy-sample-generator --config-file etc/oslo-policy-generator/haqn.conf
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .eggs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
