@@ -238,7 +238,7 @@ def _pss(pid: str) -> int:
 
 def _statements(database: Database) -> Measured:
     """SQL statements of one POST of a router; without BEGIN and COMMIT."""
-    app = create_app(database, NoLiveState(), NoNudge(), haqn_conf.load([]))
+    app = create_app(database, NoLiveState(), NoNudge(), haqn_conf.load([], api__auth_strategy="noauth"))
     client, seen = testing.TestClient(app), []
     sa.event.listen(database.engine, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
     answer = client.simulate_post("/v2.0/routers", json={"router": {"ha": True}}, headers=_HEADERS)

@@ -51,6 +51,32 @@ ETCD_OPTS: list[cfg.Opt] = [
 ]
 
 API_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "auth_strategy",
+        default="keystone",
+        choices=[
+            ("keystone", "tokens of Keystone, checked as [keystone_authtoken] says"),
+            ("http_basic", "user and password, checked against http_basic_auth_user_file"),
+            ("noauth", "everybody is who they say, and without any identity an admin: for loopback"),
+        ],
+        help="How it is found out who asks.",
+    ),
+    cfg.BoolOpt(
+        "allow_noauth_anywhere",
+        default=False,
+        help="Serve with auth_strategy noauth on an address other than loopback, too. Everybody who reaches it is "
+        "an admin.",
+    ),
+    cfg.StrOpt(
+        "http_basic_auth_user_file",
+        default="/etc/haqn/htpasswd",
+        help="Users of http_basic and their passwords, by bcrypt alone (`htpasswd -B`).",
+    ),
+    cfg.ListOpt(
+        "http_basic_admins",
+        default=["admin"],
+        help="Users of http_basic that are admins. Every other one is a member of the project with the user's name.",
+    ),
     cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address to listen on."),
     cfg.PortOpt("bind_port", default=9696, help="Port to listen on."),
     cfg.IntOpt("workers", default=2, min=1, help="gunicorn worker processes."),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import falcon
 from oslo_config import cfg
+from oslo_policy.policy import RuleDefault
 
-from haqn.api import errors, extensions, quantum_v1
+from haqn.api import errors, extensions, policies, quantum_v1
 from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
 from haqn.api.context import Context
@@ -20,6 +21,7 @@ from haqn.api.ipavailability import NETWORK_IP_AVAILABILITY
 from haqn.api.livestate import LiveState
 from haqn.api.networks import NETWORK, SUBNET
 from haqn.api.nudge import Nudge
+from haqn.api.policy import Policy
 from haqn.api.ports import PORT
 from haqn.api.quotas import AllQuotas, DefaultQuota, Quota, QuotaDetails
 from haqn.api.readiness import Readiness
@@ -102,7 +104,9 @@ def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cf
     added = extensions.load()
     resources = extensions.extended(RESOURCES, added)
     services = Services(database=database, settings=Settings.from_conf(conf), live_state=live_state, nudge=nudge)
-    app: App = falcon.App(middleware=[_Requests(conf.api.max_body_size), Guard(resources, database)])
+    rules = [rule for extension in added for rule in extension.policies]
+    policy = Policy(conf, policies.defaults(resources, rules))
+    app: App = falcon.App(middleware=[_Requests(conf, policy), Guard(resources, rules, database)])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     errors.install(app)
@@ -112,14 +116,21 @@ def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cf
     return app
 
 
+def list_policies() -> list[RuleDefault]:
+    """What oslopolicy-sample-generator asks for: all rules of haqn itself."""
+    return policies.defaults(RESOURCES)
+
+
 class _Requests:
     """What every request and every answer has in common."""
 
-    def __init__(self, max_body_size: int) -> None:
-        self._max_body_size = max_body_size
+    def __init__(self, conf: cfg.ConfigOpts, policy: Policy) -> None:
+        self._max_body_size = conf.api.max_body_size
+        self._authenticated = conf.api.auth_strategy != "noauth"
+        self._policy = policy
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
-        context = Context.from_headers(request.get_header)
+        context = Context.from_headers(request.get_header, authenticated=self._authenticated, judge=self._policy.scope)
         request.context.haqn = context
         response.set_header("X-Openstack-Request-Id", context.request_id)
         if request.path.endswith(".json"):

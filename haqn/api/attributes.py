@@ -6,12 +6,12 @@ the attributes of a resource.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from haqn.api.context import Context
+from haqn.api.context import Context, Scope
 from haqn.api.kinds import Integer, Invalid, Kind, ListOf, Only, Text, Timestamp, Uuid
 from haqn.exceptions import HTTPBadRequest, PolicyNotAuthorized
 
@@ -35,9 +35,9 @@ class Attribute:
     default: Any = UNSET
     #: child of the store that the value is computed from
     needs: str = ""
-    #: neither shown to nor settable by anybody but admins
+    #: neither shown to nor settable by anybody but those whom the policy names: admins by default
     admin_only: bool = False
-    #: shown to everybody, but settable by admins alone, to anything else than the default
+    #: shown to everybody, but set to anything else than the default only by those whom the policy names
     admin_sets: bool = False
     #: False: only asked for on POST
     shown: bool = True
@@ -45,10 +45,6 @@ class Attribute:
     @property
     def key(self) -> str:
         return self.field or self.name
-
-    def is_hidden(self, context: Context) -> bool:
-        """Whether the attribute does not exist for the caller."""
-        return self.admin_only and not context.is_admin
 
     @cached_property
     def shower(self) -> Callable[[Any], Any] | None:
@@ -77,7 +73,7 @@ class Attributes:
                     raise HTTPBadRequest(reason=f"Attribute '{attribute.name}' not allowed in POST")
                 value = self._parse(attribute, given[attribute.name])
                 # as in Neutron, everybody may repeat the default
-                self._authorize(attribute, context, is_default=value == attribute.default)
+                self._authorize(attribute, context, "create", is_default=value == attribute.default)
                 _put(values, attribute, value)
             elif attribute.default is REQUIRED:
                 raise HTTPBadRequest(
@@ -95,9 +91,16 @@ class Attributes:
             if attribute.name in given:
                 if not attribute.put:
                     raise HTTPBadRequest(reason=f"Cannot update read-only attribute {attribute.name}")
-                self._authorize(attribute, context, is_default=False)
+                self._authorize(attribute, context, "update", is_default=False)
                 _put(changes, attribute, self._parse(attribute, given[attribute.name]))
         return changes
+
+    def hides(self, attribute: Attribute, context: Context) -> bool:
+        """Whether there are objects on which the attribute does not exist for the caller."""
+        return self._seen(attribute, context) is not Scope.ALL
+
+    def _seen(self, attribute: Attribute, context: Context) -> Scope:
+        return context.scope(f"get_{self.resource}:{attribute.name}") if attribute.admin_only else Scope.ALL
 
     def show(self, row: Mapping[str, Any], context: Context, wanted: Collection[str] | None = None) -> dict[str, Any]:
         """The answer that describes `row`, with the `wanted` attributes only (None: with all)."""
@@ -107,18 +110,12 @@ class Attributes:
         self, rows: Iterable[Mapping[str, Any]], context: Context, wanted: Collection[str] | None = None
     ) -> list[dict[str, Any]]:
         """The answers that describe `rows`. What is the same for all of them is found out once."""
-        shown = [
-            attribute
-            for attribute in self.members
-            if attribute.shown and (wanted is None or attribute.name in wanted) and not attribute.is_hidden(context)
-        ]
-        constants = {each.name: each.kind.value for each in shown if isinstance(each.kind, Only)}
-        plain = [(each.name, each.key) for each in shown if each.name not in constants and each.shower is None]
-        made = [(each.name, each.key, each.shower) for each in shown if each.name not in constants and each.shower]
-        return [
-            {name: row[key] for name, key in plain} | {name: shower(row[key]) for name, key, shower in made} | constants
-            for row in rows
-        ]
+        asked = [each for each in self.members if each.shown and (wanted is None or each.name in wanted)]
+        of_all = [each for each in asked if self._seen(each, context) is Scope.ALL]
+        of_own = [each for each in asked if self._seen(each, context) is not Scope.NONE]
+        if of_own == of_all:
+            return _show(rows, of_all)
+        return [_show([row], of_own if row["project_id"] == context.project_id else of_all)[0] for row in rows]
 
     def _given(self, body: object) -> Mapping[str, object]:
         if not isinstance(body, dict):
@@ -134,9 +131,23 @@ class Attributes:
         except Invalid as error:
             raise HTTPBadRequest(reason=f"Invalid input for {attribute.name}. Reason: {error}") from None
 
-    def _authorize(self, attribute: Attribute, context: Context, *, is_default: bool) -> None:
-        if attribute.is_hidden(context) or (attribute.admin_sets and not is_default and not context.is_admin):
-            raise PolicyNotAuthorized(action=f"setting {attribute.name} of a {self.resource}")
+    def _authorize(self, attribute: Attribute, context: Context, verb: str, *, is_default: bool) -> None:
+        """The right to set an attribute must reach as far as the right to write the object."""
+        if not attribute.admin_only and (is_default or not attribute.admin_sets):
+            return
+        rule = f"{verb}_{self.resource}"
+        if context.scope(f"{rule}:{attribute.name}") < max(context.scope(rule), Scope.OWN):
+            raise PolicyNotAuthorized(action=f"{rule}:{attribute.name}")
+
+
+def _show(rows: Iterable[Mapping[str, Any]], shown: Sequence[Attribute]) -> list[dict[str, Any]]:
+    constants = {each.name: each.kind.value for each in shown if isinstance(each.kind, Only)}
+    plain = [(each.name, each.key) for each in shown if each.name not in constants and each.shower is None]
+    made = [(each.name, each.key, each.shower) for each in shown if each.name not in constants and each.shower]
+    return [
+        {name: row[key] for name, key in plain} | {name: shower(row[key]) for name, key, shower in made} | constants
+        for row in rows
+    ]
 
 
 def _put(values: dict[str, Any], attribute: Attribute, value: object) -> None:

@@ -58,6 +58,12 @@ def context_of(request: falcon.Request) -> Context:
     return context
 
 
+def caller_of(context: Context, rule: str) -> access.Caller | None:
+    """Who must own what a write under `rule` is about and refers to; None: nobody need."""
+    project_id = context.viewer(rule)
+    return None if project_id is None else access.Caller(project_id, context.may)
+
+
 def expected_revision(request: falcon.Request) -> int | None:
     """The revision that the object must be at (`If-Match: revision_number=N`); None: any. Raises HTTPBadRequest."""
     conditions = [part.strip() for part in (request.get_header("If-Match") or "").split(",")]
@@ -113,7 +119,8 @@ class Collection:
         wanted = [
             {"project_id": context.project_id, **resource.attributes.parse_create(body, context)} for body in bodies
         ]
-        rows = self._services.write(lambda connection: self._create(connection, wanted, context.viewer))
+        caller = caller_of(context, f"create_{resource.name}")
+        rows = self._services.write(lambda connection: self._create(connection, wanted, caller))
         shown = show_all(resource, self._services, rows, context)
         document = {resource.collection: shown} if is_bulk else {resource.name: shown[0]}
         answer(response, document, HTTPStatus.CREATED)
@@ -129,14 +136,14 @@ class Collection:
             raise HTTPBadRequest(reason=f"'{collection}' must be a list of 1 to {_MOST_IN_BULK} objects")
         return bodies, True
 
-    def _create(self, connection: Connection, wanted: Sequence[Row], viewer: str | None) -> list[Row]:
+    def _create(self, connection: Connection, wanted: Sequence[Row], caller: access.Caller | None) -> list[Row]:
         create, settings = self._resource.create, self._services.settings
         if create is None:
             raise falcon.HTTPMethodNotAllowed(["GET"])
         rows = []
         for values in wanted:
-            if viewer is not None:
-                access.check_create(connection, self._resource.name, viewer, values)
+            if caller is not None:
+                access.check_create(connection, self._resource.name, caller, values)
             rows.append(create(connection, settings, dict(values)))
         quotas.enforce(connection, settings, {values["project_id"] for values in wanted}, [self._resource.name])
         return rows
@@ -165,13 +172,13 @@ class Item:
         if set(body) != {resource.name}:
             raise HTTPBadRequest(reason=f"Unable to find '{resource.name}' in request body")
         changes = resource.attributes.parse_update(body[resource.name], context_of(request))
-        viewer = context_of(request).viewer
+        caller = caller_of(context_of(request), f"update_{resource.name}")
         expected = expected_revision(request)
 
         def work(connection: Connection) -> Row:
             resource.store.check_revision(connection, object_id, expected)
-            if viewer is not None:
-                access.check_update(connection, resource.name, viewer, object_id, changes)
+            if caller is not None:
+                access.check_update(connection, resource.name, caller, object_id, changes)
             return update(connection, settings, object_id, dict(changes))
 
         self._answer(request, response, self._services.write(work), None)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from haqn.api.attributes import Attribute, Attributes
+from haqn.api.policies import Rule
 from haqn.api.resource import Resource
 from haqn.api.services import Services
 from haqn.db import extensionvalues
@@ -47,6 +48,8 @@ class Extension:
     resources: Sequence[Resource] = ()
     #: URI template -> who answers, beyond the collections and items of `resources`
     routes: Callable[[Services], Mapping[str, object]] = _no_routes
+    #: rules of `routes`; what has none is for admins. `resources` have theirs already
+    policies: Sequence[Rule] = ()
     #: the tables that `resources` need
     tables: Tables | None = None
 

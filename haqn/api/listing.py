@@ -43,7 +43,7 @@ def parse(resource: Resource, parameters: Parameters, context: Context) -> Listi
             marker=None if marker is None else _marker(resource, marker),
             reverse=_page_reverse(parameters),
             wanted=wanted(resource, fields),
-            viewer="" if resource.for_admins and not context.is_admin else context.viewer,
+            viewer=context.viewer(f"get_{resource.name}"),
         ),
     )
 
@@ -99,7 +99,11 @@ def _filters(resource: Resource, parameters: Parameters, context: Context) -> di
             filters.setdefault(name, []).extend(_words(name, text) for text in texts)
             continue
         attribute = attributes.get(name)
-        if attribute is None or attribute.is_hidden(context) or not _filterable(resource, attribute.key):
+        if (
+            attribute is None
+            or resource.attributes.hides(attribute, context)
+            or not _filterable(resource, attribute.key)
+        ):
             unknown.append(name)
             continue
         try:
@@ -131,7 +135,11 @@ def _sort(resource: Resource, parameters: Parameters, context: Context) -> list[
     order = []
     for name, direction in zip(names, directions, strict=True):
         attribute = attributes.get(name)
-        if attribute is None or attribute.is_hidden(context) or not resource.store.sortable(attribute.key):
+        if (
+            attribute is None
+            or resource.attributes.hides(attribute, context)
+            or not resource.store.sortable(attribute.key)
+        ):
             raise HTTPBadRequest(reason=f"{_ascii([name])} is invalid attribute for sort keys")
         if direction not in _DIRECTIONS:
             raise HTTPBadRequest(

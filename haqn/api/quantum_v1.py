@@ -13,7 +13,7 @@ from typing import Any
 
 import falcon
 
-from haqn.api.context import Context
+from haqn.api.context import Context, Scope
 from haqn.api.endpoints import answer, context_of, read_object
 from haqn.api.kinds import Invalid, Text, is_uuid
 from haqn.api.networks import NETWORK
@@ -108,6 +108,10 @@ def routes(services: Services) -> dict[str, object]:
 class _Endpoint:
     """What all have in common: the version's faults, and a tenant's networks and ports."""
 
+    #: what is written and read, and the rules that say who may: Neutron's
+    kind = "port"
+    verbs: Mapping[str, str] = {"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
+
     def __init__(self, version: str, services: Services, *, detailed: bool = False) -> None:
         self._version = version
         self._services = services
@@ -118,7 +122,9 @@ class _Endpoint:
         """Who asks, who must be of the tenant; errors become faults."""
         context = context_of(request)
         try:
-            if not context.is_admin and context.project_id != tenant_id:
+            rule = f"{self.verbs[request.method]}_{self.kind}"
+            scope = context.scope(rule)
+            if scope is Scope.NONE or (scope is Scope.OWN and context.project_id != tenant_id):
                 raise PolicyNotAuthorized(action="the use of another tenant's networks")
             yield context
         except ApiError as error:
@@ -140,6 +146,8 @@ class _Endpoint:
 
 class Networks(_Endpoint):
     """`/tenants/{tenant_id}/networks[/detail]`."""
+
+    kind = "network"
 
     def on_get(self, request: falcon.Request, response: falcon.Response, tenant_id: str) -> None:
         with self._for(request, tenant_id), self._services.database.read() as connection:
@@ -166,6 +174,8 @@ class Networks(_Endpoint):
 
 class Network(_Endpoint):
     """`/tenants/{tenant_id}/networks/{network_id}[/detail]`."""
+
+    kind = "network"
 
     def on_get(self, request: falcon.Request, response: falcon.Response, tenant_id: str, network_id: str) -> None:
         with self._for(request, tenant_id), self._services.database.read() as connection:
@@ -277,6 +287,8 @@ class Port(_Endpoint):
 
 class Attachment(_Endpoint):
     """`.../ports/{port_id}/attachment`."""
+
+    verbs: Mapping[str, str] = {"GET": "get", "PUT": "update", "DELETE": "update"}
 
     def on_get(
         self, request: falcon.Request, response: falcon.Response, tenant_id: str, network_id: str, port_id: str

@@ -8,13 +8,12 @@ from typing import Any
 
 import falcon
 
-from haqn.api.context import Context
-from haqn.api.endpoints import answer, context_of, read_object
+from haqn.api.endpoints import answer, read_object
 from haqn.api.kinds import Boolean, Integer, Invalid, Kind, Text
 from haqn.api.services import Services
 from haqn.db import quotas
 from haqn.db.session import Connection
-from haqn.exceptions import HTTPBadRequest, PolicyNotAuthorized
+from haqn.exceptions import HTTPBadRequest
 
 _LIMIT = Integer(quotas.UNLIMITED, 2**31 - 1)
 #: What a PUT may say besides limits; `force` is the opposite of `check_limit`, and what is done anyway.
@@ -29,8 +28,7 @@ class _Quotas:
 class AllQuotas(_Quotas):
     """`/v2.0/quotas`: the projects with limits of their own."""
 
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        _check_admin(context_of(request), "listing quotas")
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         with self._services.database.read() as connection:
             found = quotas.projects(connection, self._services.settings)
         listed = [{"project_id": project, "tenant_id": project, **limits} for project, limits in found.items()]
@@ -40,14 +38,13 @@ class AllQuotas(_Quotas):
 class Quota(_Quotas):
     """`/v2.0/quotas/{project_id}`."""
 
-    def on_get(self, request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_may_see(context_of(request), project_id)
+    def on_get(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
+        _check_project(project_id)
         with self._services.database.read() as connection:
             limits = quotas.limits_of(connection, self._services.settings, project_id)
         answer(response, {"quota": limits})
 
     def on_put(self, request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_admin(context_of(request), "changing quotas")
         _check_project(project_id)
         given = _parse(read_object(request))
         check_usage = bool(given.pop("check_limit", False))
@@ -59,8 +56,7 @@ class Quota(_Quotas):
 
         answer(response, {"quota": self._services.database.write(work)})
 
-    def on_delete(self, request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_admin(context_of(request), "changing quotas")
+    def on_delete(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
         _check_project(project_id)
         self._services.database.write(lambda connection: quotas.reset(connection, project_id))
         response.status = HTTPStatus.NO_CONTENT
@@ -69,16 +65,16 @@ class Quota(_Quotas):
 class DefaultQuota(_Quotas):
     """`/v2.0/quotas/{project_id}/default`."""
 
-    def on_get(self, request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_may_see(context_of(request), project_id)
+    def on_get(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
+        _check_project(project_id)
         answer(response, {"quota": quotas.defaults(self._services.settings)})
 
 
 class QuotaDetails(_Quotas):
     """`/v2.0/quotas/{project_id}/details.json`: limits and usage. Nothing is ever reserved: usage is counted."""
 
-    def on_get(self, request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_may_see(context_of(request), project_id)
+    def on_get(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
+        _check_project(project_id)
         with self._services.database.read() as connection:
             limits = quotas.limits_of(connection, self._services.settings, project_id)
             used = quotas.usage(connection, project_id)
@@ -100,17 +96,6 @@ def _parse(body: Mapping[str, Any]) -> dict[str, int]:
         except Invalid as error:
             raise HTTPBadRequest(reason=f"Invalid input for {name}. Reason: {error}") from None
     return parsed
-
-
-def _check_admin(context: Context, action: str) -> None:
-    if not context.is_admin:
-        raise PolicyNotAuthorized(action=action)
-
-
-def _check_may_see(context: Context, project_id: str) -> None:
-    _check_project(project_id)
-    if context.viewer is not None and context.viewer != project_id:
-        raise PolicyNotAuthorized(action="seeing another project's quotas")
 
 
 def _check_project(project_id: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from haqn.api.attributes import Attribute, Attributes, standard
-from haqn.api.endpoints import answer, context_of, read_object, show_all
+from haqn.api.endpoints import answer, caller_of, context_of, read_object, show_all
 from haqn.api.kinds import Address, Boolean, Cidr, Invalid, Kind, ListOf, Nullable, Only, Record, Text, Uuid, is_uuid
 from haqn.api.resource import Resource
 from haqn.api.services import Services
@@ -118,11 +118,11 @@ class AddInterface:
         subnet_id, port_id = _targets(read_object(request))
         if subnet_id is not None and port_id is not None:
             raise BadRequest(resource="router", msg="Cannot specify both subnet-id and port-id")
-        settings, viewer = self._services.settings, context_of(request).viewer
+        settings, caller = self._services.settings, caller_of(context_of(request), "add_router_interface")
 
         def work(connection: Connection) -> Row:
-            if viewer is not None:
-                access.check_interface(connection, viewer, subnet_id, port_id)
+            if caller is not None:
+                access.check_interface(connection, caller.project_id, subnet_id, port_id)
             if port_id is not None:
                 return interfaces.add_port(connection, settings, object_id, port_id)
             return interfaces.add_subnet(connection, settings, object_id, str(subnet_id))

@@ -8,6 +8,7 @@ a project, and "" (nobody's) sees nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +27,19 @@ from haqn.exceptions import (
 )
 
 _networks, _subnets, _ports, _groups = tables.networks, tables.subnets, tables.ports, tables.security_groups
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a project, and whether it may do what a rule of the policy is about (`create_port:fixed_ips`)."""
+
+    project_id: str
+    may: Callable[[str], bool]
+
+    def check(self, rule: str) -> None:
+        """Raises PolicyNotAuthorized."""
+        if not self.may(rule):
+            raise PolicyNotAuthorized(action=rule)
 
 
 def visible(table: sa.Table, project_id: str) -> sa.ColumnElement[bool]:
@@ -59,33 +73,31 @@ def meets(connection: Connection, table: sa.Table, object_id: str, condition: sa
     return connection.execute(statement).first() is not None
 
 
-def check_create(connection: Connection, kind: str, project_id: str, values: Mapping[str, Any]) -> None:
+def check_create(connection: Connection, kind: str, caller: Caller, values: Mapping[str, Any]) -> None:
     """Whether the project may create an object of `kind` like this, on what it refers to.
 
     Raises HTTPBadRequest (for another project), PolicyNotAuthorized, the NotFound of what it refers to, BadRequest.
     """
-    if not project_id:
+    if not caller.project_id:
         raise HTTPBadRequest(reason="Running without keystone AuthN requires that project_id is specified")
-    if values["project_id"] != project_id:
+    if values["project_id"] != caller.project_id:
         raise HTTPBadRequest(
             reason="Specifying 'project_id' or 'tenant_id' other than the authenticated project in request "
             "requires admin privileges"
         )
     if kind in _CREATING:
-        _CREATING[kind](connection, project_id, values)
+        _CREATING[kind](connection, caller, values, "create")
 
 
-def check_update(
-    connection: Connection, kind: str, project_id: str, object_id: str, changes: Mapping[str, Any]
-) -> None:
+def check_update(connection: Connection, kind: str, caller: Caller, object_id: str, changes: Mapping[str, Any]) -> None:
     """Whether the project may make these changes to an object that it owns. Raises what `check_create` raises."""
     if kind == "port":
         network_id = connection.scalar(sa.select(_ports.c.network_id).where(_ports.c.id == object_id))
-        _check_port_values(connection, project_id, network_id or "", changes)
+        _check_port_values(connection, caller, network_id or "", changes, "update")
         if "mac_address" in changes:
-            raise PolicyNotAuthorized(action="changing mac_address of a port")
+            caller.check("update_port:mac_address")
     elif kind in ("router", "floatingip"):
-        _CREATING[kind](connection, project_id, changes)
+        _CREATING[kind](connection, caller, changes, "update")
 
 
 def check_interface(connection: Connection, project_id: str, subnet_id: str | None, port_id: str | None) -> None:
@@ -124,13 +136,13 @@ def _check_groups_are_seen(connection: Connection, project_id: str, group_ids: I
             raise SecurityGroupNotFound(security_group_id=group_id)
 
 
-def _check_rule(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+def _check_rule(connection: Connection, caller: Caller, values: Mapping[str, Any], _verb: str) -> None:
     named = (values["security_group_id"], values.get("remote_group_id"))
-    _check_groups_are_seen(connection, project_id, [group_id for group_id in named if group_id is not None])
+    _check_groups_are_seen(connection, caller.project_id, [group_id for group_id in named if group_id is not None])
 
 
-def _check_subnet(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
-    network_id = values["network_id"]
+def _check_subnet(connection: Connection, caller: Caller, values: Mapping[str, Any], _verb: str) -> None:
+    network_id, project_id = values["network_id"], caller.project_id
     _check_network_is_seen(connection, project_id, network_id)
     if not meets(connection, _networks, network_id, owned(_networks, project_id)):
         raise PolicyNotAuthorized(action="creating a subnet on another project's network")
@@ -147,41 +159,46 @@ def _check_pool_is_seen(connection: Connection, project_id: str, values: Mapping
         raise BadRequest(resource="subnets", msg=f"No default subnetpool found for IPv{version}")
 
 
-def _check_port(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
-    network_id = values["network_id"]
+def _check_port(connection: Connection, caller: Caller, values: Mapping[str, Any], verb: str) -> None:
+    network_id, project_id = values["network_id"], caller.project_id
     _check_network_is_seen(connection, project_id, network_id)
     usable = sa.or_(owned(_networks, project_id), _networks.c.shared.is_(True))
     if not meets(connection, _networks, network_id, usable):
         raise PolicyNotAuthorized(action="creating a port on an external network")
-    _check_port_values(connection, project_id, network_id, values)
+    _check_port_values(connection, caller, network_id, values, verb)
 
 
-def _check_port_values(connection: Connection, project_id: str, network_id: str, values: Mapping[str, Any]) -> None:
+def _check_port_values(
+    connection: Connection, caller: Caller, network_id: str, values: Mapping[str, Any], verb: str
+) -> None:
     """On a network of others a project may not choose what could be taken for somebody else's."""
+    project_id = caller.project_id
     _check_groups_are_seen(connection, project_id, values.get("security_groups") or ())
     chosen = [name for name in ("mac_address",) if values.get(name) is not None]
     chosen += [name for name in ("device_owner",) if (values.get(name) or "").startswith("network:")]
     chosen += ["fixed_ips" for ip in values.get("fixed_ips") or () if "ip_address" in ip]
     if chosen and not meets(connection, _networks, network_id, owned(_networks, project_id)):
-        raise PolicyNotAuthorized(action=f"choosing {chosen[0]} of a port on another project's network")
+        for name in chosen:
+            caller.check(f"{verb}_port:{name}")
 
 
-def _check_router(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+def _check_router(connection: Connection, caller: Caller, values: Mapping[str, Any], verb: str) -> None:
     gateway = values.get("external_gateway_info")
     if not gateway:
         return
-    _check_network_is_seen(connection, project_id, gateway["network_id"])
+    _check_network_is_seen(connection, caller.project_id, gateway["network_id"])
     if gateway.get("enable_snat") is False:
-        raise PolicyNotAuthorized(action="setting enable_snat of a router")
+        caller.check(f"{verb}_router:external_gateway_info:enable_snat")
     if gateway.get("external_fixed_ips"):
-        raise PolicyNotAuthorized(action="setting external_fixed_ips of a router")
+        caller.check(f"{verb}_router:external_gateway_info:external_fixed_ips")
 
 
-def _check_floating_ip(connection: Connection, project_id: str, values: Mapping[str, Any]) -> None:
+def _check_floating_ip(connection: Connection, caller: Caller, values: Mapping[str, Any], _verb: str) -> None:
+    project_id = caller.project_id
     if "floating_network_id" in values:
         _check_network_is_seen(connection, project_id, values["floating_network_id"])
     if values.get("floating_ip_address") is not None:
-        raise PolicyNotAuthorized(action="setting floating_ip_address of a floatingip")
+        caller.check("create_floatingip:floating_ip_address")
     port_id = values.get("port_id")
     if port_id is not None:
         _check_port_is_seen(connection, project_id, port_id)
@@ -193,7 +210,7 @@ def _check_floating_ip(connection: Connection, project_id: str, values: Mapping[
             )
 
 
-_CREATING: Mapping[str, Callable[[Connection, str, Mapping[str, Any]], None]] = {
+_CREATING: Mapping[str, Callable[[Connection, Caller, Mapping[str, Any], str], None]] = {
     "subnet": _check_subnet,
     "port": _check_port,
     "router": _check_router,

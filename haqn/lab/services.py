@@ -218,7 +218,13 @@ def _write_configuration(lab: Lab, host_spec: HostSpec) -> None:
         "DEFAULT": {"host": host_spec.name, "state_path": "/var/lib/haqn", "run_path": "/run/haqn"},
         "database": {"connection": f"sqlite:///{lab.work_dir / 'haqn.sqlite'}"},
         "etcd": {"endpoints": ",".join(spec.etcd_endpoints), "lease_ttl": spec.lease_ttl},
-        "api": {"bind_host": host_spec.address, "bind_port": API_PORT},
+        # nothing but the lab's own hosts and this machine reaches its addresses
+        "api": {
+            "bind_host": host_spec.address,
+            "bind_port": API_PORT,
+            "auth_strategy": "noauth",
+            "allow_noauth_anywhere": True,
+        },
         "monitor": {"advert_interval_ms": spec.advert_ms},
         "agent": {
             "roles": "l3" if host_spec.kind is Kind.NETWORK else "bridge",

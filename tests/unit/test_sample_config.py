@@ -18,3 +18,17 @@ def test_the_sample_configuration_is_current(tmp_path: Path) -> None:
     )
 
     assert generated.read_text() == (ROOT / "etc/haqn/haqn.conf.sample").read_text(), "run `make sample`"
+
+
+def test_the_sample_policy_is_current(tmp_path: Path) -> None:
+    generated = tmp_path / "policy.yaml.sample"
+
+    run(
+        [
+            str(Path(sys.executable).parent / "oslopolicy-sample-generator"),
+            "--namespace=haqn",
+            f"--output-file={generated}",
+        ]
+    )
+
+    assert generated.read_text() == (ROOT / "etc/haqn/policy.yaml.sample").read_text(), "run `make sample`"

@@ -29,7 +29,7 @@ class Server:
         self._config.write_text(
             f"[database]\nconnection = {self.database_url}\n"
             f"[etcd]\nendpoints = {','.join(endpoints)}\n"
-            f"[api]\nbind_port = {port}\nworkers = {workers}\nthreads = 4\nvni_max = 400\n"
+            f"[api]\nauth_strategy = noauth\nbind_port = {port}\nworkers = {workers}\nthreads = 4\nvni_max = 400\n"
         )
         self.process: subprocess.Popen[bytes] | None = None
 

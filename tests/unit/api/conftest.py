@@ -126,7 +126,7 @@ def nudge():
 
 @pytest.fixture
 def conf():
-    return haqn_conf.load([])
+    return haqn_conf.load([], api__auth_strategy="noauth")
 
 
 @pytest.fixture

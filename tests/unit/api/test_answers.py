@@ -27,7 +27,7 @@ def rows(database):
 
 def test_discovery_needs_no_database(tmp_path, live_state, nudge):
     nothing = Database(f"sqlite:///{tmp_path}/no/such/directory/x.sqlite")
-    client = testing.TestClient(create_app(nothing, live_state, nudge, haqn_conf.load([])))
+    client = testing.TestClient(create_app(nothing, live_state, nudge, haqn_conf.load([], api__auth_strategy="noauth")))
     (version,) = client.simulate_get("/").json["versions"]
     assert (version["id"], version["status"]) == ("v2.0", "CURRENT")
     assert version["links"] == [{"rel": "self", "href": "http://falconframework.org/v2.0/"}]
