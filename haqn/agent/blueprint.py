@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from haqn.agent import diff
 from haqn.documents import NetworkDocument, RouterDocument, RouterPort, ports_of
 from haqn.exceptions import HostError, InvalidDocument
-from haqn.linux.netlink import RouteEntry
+from haqn.linux.netlink import RouteEntry, is_link_local
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_DEFAULT_ROUTE = "0.0.0.0/0"
+_DEFAULT_ROUTES = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,14 @@ class PlannedPort:
     group: int
     mtu: int
 
+    @property
+    def has_ipv6(self) -> bool:
+        return any(_version(fixed_ip.ip_address) == 6 for fixed_ip in self.document.fixed_ips)
+
+
+def _version(address: str) -> int:
+    return ipaddress.ip_address(address).version
+
 
 def check(router: RouterDocument) -> None:
     """Raises InvalidDocument for values that must not reach the kernel."""
@@ -40,12 +48,12 @@ def check(router: RouterDocument) -> None:
             if not _MAC.fullmatch(port.mac_address):
                 raise ValueError(f"MAC address {port.mac_address!r}")
             for fixed_ip in port.fixed_ips:
-                ipaddress.IPv4Interface(f"{fixed_ip.ip_address}/{fixed_ip.prefix_length}")
-                if fixed_ip.gateway_ip is not None:
-                    ipaddress.IPv4Address(fixed_ip.gateway_ip)
+                ipaddress.ip_interface(f"{fixed_ip.ip_address}/{fixed_ip.prefix_length}")
+                for address in (*filter(None, [fixed_ip.gateway_ip]), *fixed_ip.dns_nameservers):
+                    ipaddress.ip_address(address)
         for route in router.routes:
-            ipaddress.IPv4Network(route.destination)
-            ipaddress.IPv4Address(route.nexthop)
+            ipaddress.ip_network(route.destination)
+            ipaddress.ip_address(route.nexthop)
     except ValueError as error:
         raise InvalidDocument(f"cannot build router {router.router_id}: {error}") from error
 
@@ -80,27 +88,34 @@ def taps(devices: Iterable[str]) -> list[str]:
     return ["tap" + short for prefix, _, short in parts if prefix in {"qr", "qg"}]
 
 
-def routes(router: RouterDocument) -> set[RouteEntry]:
-    """The routes that the router should have beside those of its own subnets."""
-    wanted = {RouteEntry(str(ipaddress.IPv4Network(route.destination)), route.nexthop) for route in router.routes}
+def routes(router: RouterDocument, gateway_index: int | None = None) -> set[RouteEntry]:
+    """The routes that the router should have beside those of its own subnets. `gateway_index`: of the gateway's
+    device, where next hops with link-local addresses are."""
+    wanted = {RouteEntry(str(ipaddress.ip_network(route.destination)), route.nexthop) for route in router.routes}
     if router.gateway is not None:
         nexthops = [fixed_ip.gateway_ip for fixed_ip in router.gateway.fixed_ips if fixed_ip.gateway_ip]
-        if nexthops and all(route.destination != _DEFAULT_ROUTE for route in wanted):
-            wanted.add(RouteEntry(_DEFAULT_ROUTE, nexthops[0]))
+        for version, everywhere in _DEFAULT_ROUTES.items():
+            nexthop = next((nexthop for nexthop in nexthops if _version(nexthop) == version), None)
+            if nexthop is not None and all(route.destination != everywhere for route in wanted):
+                index = gateway_index if is_link_local(nexthop) else None
+                wanted.add(RouteEntry(everywhere, nexthop, index))
     return wanted
 
 
 def rules(router: RouterDocument) -> dict[str, object]:
     """What the template of the router's nftables table is filled in with."""
-    gateway = router.gateway if router.gateway is not None and router.gateway.fixed_ips else None
+    gateway = router.gateway
+    addresses = [] if gateway is None else [ip.ip_address for ip in gateway.fixed_ips if _version(ip.ip_address) == 4]
     return {
-        "gateway_device": diff.gateway_device(gateway.port_id) if gateway else None,
-        "gateway_address": gateway.fixed_ips[0].ip_address if gateway else None,
+        "gateway_device": diff.gateway_device(gateway.port_id) if gateway is not None and addresses else None,
+        "gateway_address": addresses[0] if addresses else None,
         "enable_snat": router.enable_snat,
     }
 
 
 def announcement(port: PlannedPort, tap_index: int) -> list[str]:
-    """Lines for the failover program about the port (see haqn.failover.announce.Row)."""
+    """Lines for the failover program about the port (see haqn.failover.announce.Row): one for each IP version."""
     egress, mac = port.egress or "-", port.document.mac_address
-    return [f"{tap_index} {egress} {mac} {fixed_ip.ip_address}" for fixed_ip in port.document.fixed_ips[:1]]
+    #: the first address of each
+    addresses = {_version(ip.ip_address): ip.ip_address for ip in reversed(port.document.fixed_ips)}
+    return [f"{tap_index} {egress} {mac} {addresses[version]}" for version in sorted(addresses)]

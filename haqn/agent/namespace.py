@@ -23,6 +23,22 @@ _SYSCTLS = {
     "net/ipv6/conf/all/disable_ipv6": "1",
     "net/ipv6/conf/default/disable_ipv6": "1",
 }
+#: of a namespace with IPv6. Addresses are nobody else's by the word of SQL, and the peer has the same: detecting
+#: duplicates would only keep a router silent that has just been built, or make it doubt when both members are heard
+_IPV6_SYSCTLS = {
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv6/conf/lo/disable_ipv6": "0",
+    "net/ipv6/conf/all/accept_dad": "0",
+}
+#: of each of its devices that have IPv6; the last one begins it. Link-local addresses are made of the MAC, and so are
+#: the same on both members
+_IPV6_DEVICE = {
+    "accept_dad": "0",
+    "accept_ra": "0",
+    "accept_redirects": "0",
+    "addr_gen_mode": "0",
+    "disable_ipv6": "0",
+}
 #: exists once something in the namespace uses connection tracking: connections are picked up in mid-stream
 _LOOSE = {"net/netfilter/nf_conntrack_tcp_loose": "1"}
 
@@ -50,6 +66,15 @@ def prepare(rules: str, *, fresh: bool) -> None:
     if fresh or not nftables.has_table(*_TABLE, rules):
         nftables.replace_table(*_TABLE, rules, fresh=fresh)
         netns.set_sysctls(_LOOSE)
+
+
+def set_ip_versions(ports: Collection[PlannedPort]) -> None:
+    """IPv6 on the devices that have addresses of it, before they are up. To be called inside the namespace."""
+    if any(port.has_ipv6 for port in ports):
+        netns.set_sysctls(_IPV6_SYSCTLS)
+    for port in ports:
+        values = _IPV6_DEVICE if port.has_ipv6 else {"disable_ipv6": "1"}
+        netns.set_sysctls({f"net/ipv6/conf/{port.device}/{name}": value for name, value in values.items()})
 
 
 def configure(handle: Netlink, before: Inside, indexes: Mapping[str, int], ports: Collection[PlannedPort]) -> None:

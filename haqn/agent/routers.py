@@ -91,8 +91,10 @@ class Routers:
             ports = [self._plug(host, before.links, name, port) for port in planned]
             with netns.entered(name):
                 indexes = {device: Netlink.index(device) for device in ("lo", *(port.device for port in planned))}
+                namespace.set_ip_versions(planned)
             namespace.configure(inside, before, indexes, planned)
-            namespace.route(inside, before.routes, blueprint.routes(router))
+            gateway_index = None if router.gateway is None else indexes[planned[-1].device]
+            namespace.route(inside, before.routes, blueprint.routes(router, gateway_index))
         regrouped = [self._regroup(host, port, open_pairs) for port in ports]
         built = Built(_rows(regrouped), _rows([port for port in regrouped if port.new]))
         if any(port.group != port.planned.group for port in regrouped):

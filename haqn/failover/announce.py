@@ -1,14 +1,15 @@
 """Telling the layer 2 network, here and elsewhere, that router MACs are on this host now.
 
 Two things, for all router ports of a pair at once: the local bridges' forwarding entries are pointed at the local
-ports (one netlink batch, rtnetlink RTM_NEWNEIGH), and one gratuitous ARP (RFC 5227 section 3) leaves through each
-bridge's uplink or VXLAN device. Nothing is sent into a bridge: a broadcast into one with hundreds of ports costs
-milliseconds.
+ports (one netlink batch, rtnetlink RTM_NEWNEIGH), and one gratuitous ARP (RFC 5227 section 3) or, for an address of
+IPv6, one unsolicited neighbour advertisement (RFC 4861 section 7.2.6) leaves through each bridge's uplink or VXLAN
+device. Nothing is sent into a bridge: a broadcast into one with hundreds of ports costs milliseconds.
 
 A takeover does not change a MAC, so no neighbour has anything to learn, only switches have. The announcements of a
-takeover carry `SWITCHES_ONLY` where an ARP request has nothing to say (RFC 826: the target's hardware address), by
-which haqn's own bridges know that they need to learn from such a frame and not to flood it: a host would otherwise
-copy each of a thousand announcements to each of its thousand shut ports.
+takeover carry `SWITCHES_ONLY` where an ARP request has nothing to say (RFC 826: the target's hardware address), or in
+an option that a neighbour advertisement may have and nobody asked for (RFC 3971 section 5.3.2: a nonce), by which
+haqn's own bridges know that they need to learn from such a frame and not to flood it: a host would otherwise copy each
+of a thousand announcements to each of its thousand shut ports.
 Knows rows of a file that the agent writes; knows nothing of pairs, gates or routers.
 """
 
@@ -25,6 +26,16 @@ _NTF_MASTER = 0x04
 _NDA_LLADDR = 2
 _AF_BRIDGE = 7
 _ETH_P_ARP = 0x0806
+_ETH_P_IPV6 = 0x86DD
+_ICMPV6 = 58
+_NEIGHBOUR_ADVERTISEMENT = 136
+#: from a router, and to be believed rather than what was known before
+_ROUTER_OVERRIDE = 0xA0000000
+_TARGET_LINK_LAYER_ADDRESS = 2
+_NONCE = 14
+#: ff02::1, and its MAC (RFC 2464 section 7)
+_ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
+_ALL_NODES_MAC = bytes.fromhex("333300000001")
 _BROADCAST = b"\xff" * 6
 _BATCH = 200
 
@@ -36,24 +47,53 @@ EVERYBODY = b"\0" * 6
 
 @dataclass(frozen=True)
 class Row:
-    """A router port: its bridge port, the device that leads off the host, its MAC, an IPv4 address of it."""
+    """A router port: its bridge port, the device that leads off the host, its MAC, an address of it."""
 
     port: int
     egress: str
     mac: bytes
+    #: 4 or 16 octets
     address: bytes
 
     @classmethod
     def parse(cls, line: str) -> Row:
-        """`<ifindex of the bridge port> <egress device or -> <MAC> <IPv4 address>`"""
+        """`<ifindex of the bridge port> <egress device or -> <MAC> <IPv4 or IPv6 address>`"""
         port, egress, mac, address = line.split()
-        return cls(int(port), egress, bytes.fromhex(mac.replace(":", "")), socket.inet_aton(address))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return cls(int(port), egress, bytes.fromhex(mac.replace(":", "")), socket.inet_pton(family, address))
+
+
+def frame(row: Row, audience: bytes) -> tuple[int, bytes]:
+    """(protocol, Ethernet frame) that announces the row to `audience` (as above)."""
+    if len(row.address) == 16:
+        return _ETH_P_IPV6, unsolicited_advertisement(row.mac, row.address, audience)
+    return _ETH_P_ARP, gratuitous_arp(row.mac, row.address, audience)
 
 
 def gratuitous_arp(mac: bytes, address: bytes, audience: bytes) -> bytes:
     """An ARP request for the sender's own address, as an Ethernet frame; `audience` as above."""
     header = _BROADCAST + mac + struct.pack("!H", _ETH_P_ARP)
     return header + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address + audience + address
+
+
+def unsolicited_advertisement(mac: bytes, address: bytes, audience: bytes) -> bytes:
+    """A neighbour advertisement of a router to all nodes, as an Ethernet frame; `audience` as above."""
+    options = struct.pack("!BB", _TARGET_LINK_LAYER_ADDRESS, 1) + mac
+    if audience != EVERYBODY:
+        options += struct.pack("!BB", _NONCE, 1) + audience
+    message = struct.pack("!BBHI", _NEIGHBOUR_ADVERTISEMENT, 0, 0, _ROUTER_OVERRIDE) + address + options
+    pseudo_header = address + _ALL_NODES + struct.pack("!II", len(message), _ICMPV6)
+    checksum = struct.pack("!H", _checksum(pseudo_header + message))
+    header = _ALL_NODES_MAC + mac + struct.pack("!HIHBB", _ETH_P_IPV6, 6 << 28, len(message), _ICMPV6, 255)
+    return header + address + _ALL_NODES + message[:2] + checksum + message[4:]
+
+
+def _checksum(data: bytes) -> int:
+    """The internet checksum (RFC 1071) of an even number of octets."""
+    words: tuple[int, ...] = struct.unpack(f"!{len(data) // 2}H", data)
+    total = sum(words)
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
 
 
 def _forwarding_entry(row: Row) -> bytes:
@@ -71,7 +111,7 @@ def claim(rows: list[Row]) -> None:
 
 
 def announce(rows: list[Row], audience: bytes = SWITCHES_ONLY) -> int:
-    """Send one gratuitous ARP a row out of its egress device; returns how many left.
+    """Send one announcement a row out of its egress device; returns how many left.
 
     The packet socket has protocol 0: closing one that is bound to a protocol waits for RCU, about 10 ms.
     """
@@ -80,8 +120,9 @@ def announce(rows: list[Row], audience: bytes = SWITCHES_ONLY) -> int:
         for row in rows:
             if row.egress == "-":
                 continue
+            protocol, data = frame(row, audience)
             try:
-                packet.sendto(gratuitous_arp(row.mac, row.address, audience), (row.egress, _ETH_P_ARP))
+                packet.sendto(data, (row.egress, protocol))
                 sent += 1
             except OSError:  # the device is gone or down: the agent will write new rows
                 continue

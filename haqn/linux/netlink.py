@@ -7,6 +7,7 @@ says what was tried. A handle belongs to one thread.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _ALL_ZERO_MAC = "00:00:00:00:00:00"
 #: what haqn writes as the origin of its routes (rtproto), so that it removes no other
 _PROTOCOL = 186
 _MAIN_TABLE = 254
+_RT_SCOPE_LINK = 253
 VXLAN_PORT = 4789
 _NUD_PERMANENT = 0x80
 _NTF_SELF = 0x02
@@ -48,10 +50,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """An IPv4 route of the main table; destination `0.0.0.0/0` is the default route."""
+    """A route of the main table; destinations `0.0.0.0/0` and `::/0` are the default routes."""
 
     destination: str
     nexthop: str
+    #: of the device, for a next hop that every link may have (a link-local address); None: the kernel knows
+    index: int | None = None
 
 
 class _Message(Protocol):
@@ -79,6 +83,17 @@ def _link(message: _Message) -> Link:
         vxlan_id=data.get_attr("IFLA_VXLAN_ID") if data is not None else None,
         vxlan_local=data.get_attr("IFLA_VXLAN_LOCAL") if data is not None else None,
     )
+
+
+def is_link_local(address: str) -> bool:
+    """Whether each link has an IPv6 address like this of its own (RFC 4291, section 2.5.6)."""
+    ip = ipaddress.ip_address(address)
+    return ip.version == 6 and ip.is_link_local
+
+
+def _route(route: RouteEntry) -> dict[str, Any]:
+    device = {} if route.index is None else {"oif": route.index}
+    return {"dst": route.destination, "gateway": route.nexthop, "proto": _PROTOCOL, **device}
 
 
 @contextlib.contextmanager
@@ -219,10 +234,15 @@ class Netlink:
     # -- addresses and routes ----------------------------------------------------------------
 
     def addresses(self, index: int | None = None) -> set[tuple[int, str, int]]:
-        """IPv4 addresses as (device index, address, prefix length)."""
+        """Addresses of both IP versions as (device index, address, prefix length), without those that belong to one
+        link: the kernel makes these (fe80::/64) itself."""
         with _trying("list addresses"):
-            found = self._ip.get_addr(family=socket.AF_INET, **({} if index is None else {"index": index}))
-            return {(m["index"], m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["prefixlen"]) for m in found}
+            found = self._ip.get_addr(family=socket.AF_UNSPEC, **({} if index is None else {"index": index}))
+            return {
+                (m["index"], m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["prefixlen"])
+                for m in found
+                if m["scope"] < _RT_SCOPE_LINK
+            }
 
     def add_address(self, index: int, address: str, prefix_length: int) -> None:
         with _trying(f"add address {address}/{prefix_length}"):
@@ -237,25 +257,29 @@ class Netlink:
                     raise
 
     def routes(self) -> set[RouteEntry]:
-        """The IPv4 routes of the main table that haqn made."""
+        """The routes of the main table that haqn made, of both IP versions."""
         with _trying("list routes"):
-            found = set()
-            for message in self._ip.get_routes(family=socket.AF_INET, table=_MAIN_TABLE, proto=_PROTOCOL):
-                nexthop = message.get_attr("RTA_GATEWAY")
-                if message["proto"] != _PROTOCOL or nexthop is None:
-                    continue
-                destination = message.get_attr("RTA_DST") or "0.0.0.0"
-                found.add(RouteEntry(f"{destination}/{message['dst_len']}", nexthop))
-            return found
+            return self._routes(socket.AF_INET, "0.0.0.0") | self._routes(socket.AF_INET6, "::")
+
+    def _routes(self, family: int, everywhere: str) -> set[RouteEntry]:
+        found = set()
+        for message in self._ip.get_routes(family=family, table=_MAIN_TABLE, proto=_PROTOCOL):
+            nexthop = message.get_attr("RTA_GATEWAY")
+            if message["proto"] != _PROTOCOL or nexthop is None:
+                continue
+            destination = message.get_attr("RTA_DST") or everywhere
+            index = message.get_attr("RTA_OIF") if is_link_local(nexthop) else None
+            found.add(RouteEntry(f"{destination}/{message['dst_len']}", nexthop, index))
+        return found
 
     def replace_route(self, route: RouteEntry) -> None:
         with _trying(f"add route {route.destination} via {route.nexthop}"):
-            self._ip.route("replace", dst=route.destination, gateway=route.nexthop, proto=_PROTOCOL)
+            self._ip.route("replace", **_route(route))
 
     def delete_route(self, route: RouteEntry) -> None:
         with _trying(f"delete route {route.destination} via {route.nexthop}"):
             try:
-                self._ip.route("del", dst=route.destination, gateway=route.nexthop, proto=_PROTOCOL)
+                self._ip.route("del", **_route(route))
             except NetlinkError as error:
                 if error.code not in _GONE:
                     raise
