@@ -286,6 +286,21 @@ class InvalidIpForNetwork(BadRequest):
     message = "IP address {ip_address} is not a valid IP for any of the subnets on the specified network."
 
 
+class PortSecurityPortHasSecurityGroup(InUse):
+    message = (
+        "Port has security group associated. Cannot disable port security or IP address until security group is "
+        "removed."
+    )
+
+
+class PortSecurityAndIPRequiredForSecurityGroups(InvalidInput):
+    message = "Port security must be enabled and port must have an IP address in order to use security groups."
+
+
+class AddressPairAndPortSecurityRequired(Conflict):
+    message = "Port Security must be enabled in order to have allowed address pairs on a port."
+
+
 class AllocationOnAutoAddressSubnet(BadRequest):
     message = (
         "IPv6 address {ip} cannot be directly assigned to a port on subnet {subnet_id} "

@@ -19,13 +19,12 @@ from haqn.db import agents, routers
 from haqn.db.session import Connection
 from haqn.db.store import Row
 from haqn.exceptions import AgentInUse, HTTPBadRequest, RouterReschedulingFailed, RouterSchedulingFailed
-from haqn.model import AgentType, VrrpState
+from haqn.model import VrrpState
 
 #: Agents' times have a space where other resources' have a T.
 _TIME = Timestamp(" ", "")
 #: Parts of the heartbeat that the agent shows as attributes of its own.
 _NOT_CONFIGURATION = frozenset({"agent_id", "agent_type", "host", "started_at", "version", "zone"})
-_TOPICS = {AgentType.L3: "l3_agent"}
 _LIVENESS = {True: "alive", False: "dead", None: "unknown"}
 _HA_STATES = {VrrpState.MASTER: "active", VrrpState.BACKUP: "standby", VrrpState.FAULT: "standby", None: "unknown"}
 
@@ -35,7 +34,6 @@ def _decorate(services: Services, rows: Sequence[Row]) -> None:
         alive = services.live_state.alive(row["id"])
         row["alive"] = alive is True
         row["liveness"] = _LIVENESS[alive]
-        row["topic"] = _TOPICS.get(row["agent_type"], "N/A")
         row["configurations"] = {
             name: value for name, value in row["heartbeat"].items() if name not in _NOT_CONFIGURATION
         }

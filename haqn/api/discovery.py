@@ -14,6 +14,8 @@ from haqn.exceptions import ExtensionNotFound
 #: alias -> (name, description); only what is true. Clients find some by Neutron's names.
 EXTENSIONS: dict[str, tuple[str, str]] = {
     "agent-resources-synced": ("Agents' resources synced", "Agents have an attribute for it, which is not used."),
+    "agent-sort-key": ("Agents Sort Key", "Lists of agents in a chosen order."),
+    "agent_sort_key": ("Agents Sort Key", "The same, by the name that Neutron gives it."),
     "agent": ("Agents", "The agents that carry out what the API is told, and whether they are alive."),
     "allowed-address-pairs": ("Allowed address pairs", "Ports may use other addresses than their own."),
     "availability_zone": ("Availability Zone", "The zones that agents are in."),
@@ -24,6 +26,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "empty-string-filtering": ("Filters by the empty string", "Lists by attributes that are empty."),
     "ext-gw-mode": ("Router external gateway mode", "Routers with or without SNAT."),
     "external-net": ("External networks", "Networks that routers reach the outside by."),
+    "extra_dhcp_opt": ("Extra DHCP options", "Ports have DHCP options; nothing serves DHCP yet."),
     "extraroute": ("Extra routes", "Static routes of routers."),
     "extraroute-atomic": ("Extra routes, one by one", "Static routes are added and removed without the others."),
     "fip-port-details": ("Floating IP port details", "Floating IPs tell of the port that they lead to."),
@@ -40,6 +43,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "network-ip-availability": ("Network IP availability", "How many addresses networks have left."),
     "network_availability_zone": ("Network Availability Zone", "The zones that carry a network."),
     "pagination": ("Pagination", "Lists in pages."),
+    "port-security": ("Port security", "Ports say whether they are to be secured; no traffic is filtered yet."),
     "project-id": ("project_id", "The project of an object is called project_id, too."),
     "provider": ("Provider networks", "How a network is carried."),
     "revision-if-match": ("If-Match on revisions", "Writes may name the revision that they are for."),
@@ -48,6 +52,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "quota_details": ("Quota details", "Limits of projects, and what they use of them."),
     "quotas": ("Quotas", "How many objects a project may have."),
     "router": ("Routers", "Routers, gateways and interfaces."),
+    "security-group": ("Security groups", "Groups and rules are kept; no traffic is filtered yet."),
     "sort-key-validation": ("Sort key validation", "An unknown sort key is an error."),
     "sorting": ("Sorting", "Lists in a chosen order."),
     "standard-attr-description": ("Descriptions", "Objects have descriptions."),

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from haqn.api.attributes import REQUIRED, Attribute, Attributes, standard
-from haqn.api.kinds import Address, Boolean, Emptied, Json, ListOf, Mac, Prefix, Record, Text, Uuid
+from haqn.api.kinds import (
+    Address,
+    Boolean,
+    Emptied,
+    Invalid,
+    IpVersion,
+    Json,
+    Kind,
+    ListOf,
+    Mac,
+    Nullable,
+    Only,
+    Prefix,
+    Record,
+    Text,
+    Uuid,
+)
 from haqn.api.livestate import LiveState
 from haqn.api.resource import Resource
 from haqn.api.services import Services
@@ -13,9 +30,32 @@ from haqn.db import ports
 from haqn.db.store import Row
 from haqn.model import VrrpState
 
+#: options that mean something without a value
+_BLANK_DHCP_OPTIONS = ("router", "classless-static-route")
 _FIXED_IP = Record({"subnet_id": Uuid(), "ip_address": Address()}, least=1)
 _ADDRESS_PAIR = Record({"ip_address": Prefix(), "mac_address": Mac()}, frozenset({"ip_address"}))
 _FIXED_IP_FILTER = Record({**_FIXED_IP.members, "ip_address_substr": Text(45)})
+
+
+class _DhcpOption(Kind):
+    """`{opt_name, opt_value, ip_version}`; null as the value takes an option away (`haqn.db.portoptions`)."""
+
+    _record = Record(
+        {"opt_name": Text(64), "opt_value": Nullable(Text()), "ip_version": IpVersion()},
+        frozenset({"opt_name", "opt_value"}),
+    )
+
+    def parse(self, value: object) -> dict[str, Any]:
+        option = self._record.parse(value)
+        name, text = option["opt_name"], option["opt_value"]
+        if not name.strip() or "\n" in name or "\n" in (text or ""):
+            raise Invalid("an option has one line, and a name.")
+        if text is not None and not text.strip() and name not in _BLANK_DHCP_OPTIONS:
+            raise Invalid(f"only {list(_BLANK_DHCP_OPTIONS)} may be blank.")
+        return option
+
+    def schema(self) -> dict[str, Any]:
+        return self._record.schema()
 
 
 def _decorate(services: Services, rows: Sequence[Row]) -> None:
@@ -86,8 +126,11 @@ PORT = Resource(
                 default="normal",
             ),
             # records: no traffic of a port is filtered, so every address pair is allowed
-            Attribute(name="security_groups", kind=ListOf(Uuid()), post=True, put=True),
+            Attribute(name="port_security_enabled", kind=Boolean(), post=True, put=True),
+            Attribute(name="security_groups", kind=Emptied(ListOf(Uuid()), []), post=True, put=True),
             Attribute(name="allowed_address_pairs", kind=Emptied(ListOf(_ADDRESS_PAIR), []), post=True, put=True),
+            Attribute(name="extra_dhcp_opts", kind=Emptied(ListOf(_DhcpOption()), []), post=True, put=True),
+            Attribute(name="qos_policy_id", kind=Only(None), post=True, put=True),
             Attribute(name="binding:vif_type", kind=Text(), field="vif_type", needs="router_binding", admin_only=True),
             Attribute(
                 name="binding:vif_details", kind=Json(), field="vif_details", needs="router_binding", admin_only=True

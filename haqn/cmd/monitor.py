@@ -38,6 +38,7 @@ def settings_of(conf: cfg.ConfigOpts) -> Settings:
         ),
         poll_interval=group.poll_interval,
         keep_plans=group.keep_plans,
+        enable_new_agents=group.enable_new_agents,
         advert_interval_ms=group.advert_interval_ms,
     )
 

@@ -39,7 +39,14 @@ def _among(values: Sequence[Collection[str]]) -> sa.ColumnElement[bool]:
     return _agents.c.id.in_({agent_id for collection in values for agent_id in collection})
 
 
-STORE = Store(kind="agent", table=_agents, not_found=AgentNotFound, conditions={"among": _among})
+STORE = Store(
+    kind="agent",
+    table=_agents,
+    not_found=AgentNotFound,
+    conditions={"among": _among},
+    # where Neutron's agents of the type listen for messages
+    computed={"topic": sa.case((_agents.c.agent_type == str(AgentType.L3), "l3_agent"), else_="N/A")},
+)
 
 
 def update(connection: Connection, _settings: Settings, agent_id: str, changes: Row) -> Row:

@@ -81,13 +81,16 @@ class LeaderWriter:
 
         return self.database.write(guarded)
 
-    def note_agents(self, heartbeats: Iterable[Heartbeat], ended: Iterable[str]) -> None:
-        """Insert or update the row of each heartbeat that began or changed, and note the end of others (agent ids)."""
+    def note_agents(self, heartbeats: Iterable[Heartbeat], ended: Iterable[str], *, enable_new: bool = True) -> None:
+        """Insert or update the row of each heartbeat that began or changed, and note the end of others (agent ids).
+
+        Without `enable_new` an agent that was never seen before is given no work until an operator allows it.
+        """
         beats, lost = list(heartbeats), list(ended)
 
         def work(connection: Connection) -> None:
             for beat in beats:
-                _upsert_agent(connection, beat)
+                _upsert_agent(connection, beat, enable_new=enable_new)
             if lost:
                 connection.execute(
                     tables.agents.update().where(tables.agents.c.id.in_(lost)).values(heartbeat_timestamp=utcnow())
@@ -206,7 +209,7 @@ def _keep_plan(connection: Connection, document: Mapping[str, Any], epoch: int, 
 # -- agents -------------------------------------------------------------------------------
 
 
-def _upsert_agent(connection: Connection, beat: Heartbeat) -> None:
+def _upsert_agent(connection: Connection, beat: Heartbeat, *, enable_new: bool) -> None:
     table = tables.agents
     row_id = agent_id(beat.agent_type, beat.host)
     now = utcnow()
@@ -224,7 +227,7 @@ def _upsert_agent(connection: Connection, beat: Heartbeat) -> None:
                 agent_type=str(beat.agent_type),
                 host=beat.host,
                 binary=_AGENT_BINARY,
-                admin_state_up=True,
+                admin_state_up=enable_new,
                 draining=False,
                 created_at=now,
                 **values,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,10 +18,8 @@ _values = tables.extension_values
 
 def with_fields(store: Store, names: Sequence[str]) -> Store:
     """The store with fields `names` (None: never set), which lists can be filtered by."""
-    return Store(
-        kind=store.kind,
-        table=store.table,
-        not_found=store.not_found,
+    return dataclasses.replace(
+        store,
         children={**store.children, **{name: _loader(name) for name in names}},
         conditions={**store.conditions, **{name: _condition(store.table, name) for name in names}},
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import associations, ipam, securitygroups, tables, tags
+from haqn.db import associations, ipam, portoptions, securitygroups, tables, tags
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import ROUTER_OWNERS, SERVICE_OWNERS
 from haqn.db.session import Connection
@@ -137,6 +137,9 @@ def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequ
             "name": "",
             "description": "",
             "allowed_address_pairs": [],
+            "extra_dhcp_opts": [],
+            # a port of the network service is trusted
+            "port_security_enabled": False,
             **values,
             "mac_address": values.get("mac_address") or new_mac(settings),
         },
@@ -150,11 +153,13 @@ def insert(connection: Connection, settings: Settings, values: Row, chosen: Sequ
 def create(connection: Connection, settings: Settings, values: Row) -> Row:
     """Insert a port; `fixed_ips` None: what `ipam.choose` gives unasked.
 
-    Raises NetworkNotFound, MacAddressInUse, InvalidInput and the errors of `ipam.choose`.
+    Raises NetworkNotFound, MacAddressInUse, InvalidInput and the errors of `ipam.choose` and `portoptions.secure_new`.
     """
     _check_owner(values)
     # no subnet comes into the network meanwhile, of which the port would have to have an address
-    NETWORKS.bare(connection, values["network_id"], share=True)
+    network = NETWORKS.bare(connection, values["network_id"], share=True)
+    portoptions.secure_new(connection, values, network)
+    values["extra_dhcp_opts"] = portoptions.merged_dhcp_opts([], values.get("extra_dhcp_opts") or ())
     requests = values.pop("fixed_ips", None)
     mac = _mac(connection, settings, values["network_id"], values.get("mac_address"))
     chosen = ipam.choose(connection, values["network_id"], requests, mac=mac)
@@ -163,7 +168,7 @@ def create(connection: Connection, settings: Settings, values: Row) -> Row:
 
 def update(connection: Connection, settings: Settings, port_id: str, changes: Row) -> Row:
     """Change a port. Raises PortNotFound, ServicePortInUse (a router's port, or a floating IP's), BadRequest (a
-    floating IP needs the address), and what `create` raises."""
+    floating IP needs the address), the errors of `portoptions.check_security`, and what `create` raises."""
     row = STORE.bare(connection, port_id, lock=True)
     if row["device_owner"] in SERVICE_OWNERS:
         forbidden = {name for name in changes.keys() - _SERVICE_PORT_CHANGES if changes[name] != row.get(name)}
@@ -171,6 +176,10 @@ def update(connection: Connection, settings: Settings, port_id: str, changes: Ro
             raise ServicePortInUse(port_id=port_id, reason=f"has device owner {row['device_owner']}")
     else:
         _check_owner(changes)
+    portoptions.check_security(connection, row, changes)
+    if "extra_dhcp_opts" in changes:
+        present = row["extra_dhcp_opts"] or ()
+        changes["extra_dhcp_opts"] = portoptions.merged_dhcp_opts(present, changes["extra_dhcp_opts"])
     new_mac_address = changes.get("mac_address", row["mac_address"])
     if new_mac_address != row["mac_address"]:
         _mac(connection, settings, row["network_id"], new_mac_address)

@@ -20,12 +20,13 @@ def merged(cidrs: Iterable[str]) -> list[IpNetwork]:
     Raises EmptySubnetPoolPrefixList, PrefixVersionMismatch.
     """
     prefixes = [ipaddress.ip_network(cidr) for cidr in cidrs]
-    versions = {prefix.version for prefix in prefixes}
-    if not versions:
+    fours = [prefix for prefix in prefixes if isinstance(prefix, ipaddress.IPv4Network)]
+    sixes = [prefix for prefix in prefixes if isinstance(prefix, ipaddress.IPv6Network)]
+    if not prefixes:
         raise EmptySubnetPoolPrefixList()
-    if len(versions) > 1:
+    if fours and sixes:
         raise PrefixVersionMismatch()
-    return list(ipaddress.collapse_addresses(prefixes))
+    return [*ipaddress.collapse_addresses(fours), *ipaddress.collapse_addresses(sixes)]
 
 
 def contains(prefixes: Iterable[IpNetwork], cidr: IpNetwork) -> bool:

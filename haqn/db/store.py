@@ -63,9 +63,13 @@ class Store:
     children: Mapping[str, Loader] = field(default_factory=dict)
     #: field -> condition, for filters on what is no column
     conditions: Mapping[str, Condition] = field(default_factory=dict)
+    #: field -> what SQL computes it from; never NULL
+    computed: Mapping[str, sa.ColumnElement[Any]] = field(default_factory=dict)
 
     def sortable(self, name: str) -> bool:
         """Whether lists can be sorted by the field; databases do not compare JSON."""
+        if name in self.computed:
+            return True
         return name in self.table.c and not isinstance(self.table.c[name].type, sa.JSON)
 
     def filterable(self, name: str) -> bool:
@@ -76,7 +80,7 @@ class Store:
     def list(self, connection: Connection, query: Query) -> list[Row]:
         """The rows that `query` asks for, in its order. Raises `not_found` for an unknown marker."""
         order = [*((self._comparable(name), down) for name, down in query.sort), (self.table.c.id, False)]
-        statement = sa.select(self.table)
+        statement = self._select()
         if query.viewer is not None:
             statement = statement.where(access.visible(self.table, query.viewer))
         for name, values in query.filters.items():
@@ -101,7 +105,7 @@ class Store:
     def bare(self, connection: Connection, object_id: str, *, lock: bool = False, share: bool = False) -> Row:
         """One row without children, locked until the transaction ends if asked: for nobody else to change (`share`),
         or to lock either (`lock`). Raises `not_found`."""
-        statement = sa.select(self.table).where(self.table.c.id == object_id)
+        statement = self._select().where(self.table.c.id == object_id)
         if lock or share:
             statement = statement.with_for_update(read=not lock)
         row = connection.execute(statement).mappings().first()
@@ -154,17 +158,22 @@ class Store:
             connection.execute(tables.tags.delete().where(tables.tags.c.object_id == object_id))
         outbox.record(connection, self.kind, object_id)
 
+    def _select(self) -> sa.Select[Any]:
+        return sa.select(self.table, *(expression.label(name) for name, expression in self.computed.items()))
+
     def _condition(self, name: str, values: Sequence[Any]) -> sa.ColumnElement[bool]:
         if name in self.conditions:
             return self.conditions[name](values)
         if name == CHANGED_SINCE:
             return sa.and_(self.table.c.updated_at >= max(values))
-        column = self.table.c[name]
+        column = self.computed[name] if name in self.computed else self.table.c[name]
         given = [value for value in values if value is not None]
         condition = column == given[0] if len(given) == 1 else column.in_(given)
         return condition if len(given) == len(values) else sa.or_(condition, column.is_(None))
 
     def _comparable(self, name: str) -> sa.ColumnElement[Any]:
+        if name in self.computed:
+            return self.computed[name]
         column = self.table.c[name]
         if not column.nullable:
             return column

@@ -7,7 +7,7 @@ overlap, whatever their networks.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,21 +35,13 @@ from haqn.exceptions import (
 _pools, _subnets = tables.subnetpools, tables.subnets
 
 
-def _load_is_default(_connection: Connection, rows: Sequence[Row]) -> None:
-    for row in rows:
-        row["is_default"] = row["default_of"] is not None
-
-
-def _is_default(values: Sequence[bool]) -> sa.ColumnElement[bool]:
-    return sa.or_(*(_pools.c.default_of.is_not(None) if value else _pools.c.default_of.is_(None) for value in values))
-
-
 STORE = Store(
     kind="subnetpool",
     table=_pools,
     not_found=SubnetPoolNotFound,
-    children={"is_default": _load_is_default, **tags.CHILDREN},
-    conditions={"is_default": _is_default, **tags.conditions(_pools)},
+    children=tags.CHILDREN,
+    conditions=tags.conditions(_pools),
+    computed={"is_default": _pools.c.default_of.is_not(None)},
 )
 
 

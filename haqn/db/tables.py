@@ -67,6 +67,8 @@ networks = sa.Table(
     sa.Column("segment_key", sa.String(96), unique=True),
     # NULL: none
     sa.Column("availability_zone_hints", sa.JSON),
+    # what ports of the network say that do not say it themselves
+    sa.Column("port_security_enabled", sa.Boolean, nullable=False, server_default=sa.true()),
 )
 
 subnets = sa.Table(
@@ -133,6 +135,7 @@ ports = sa.Table(
     sa.Column("allowed_address_pairs", sa.JSON),
     # NULL: none
     sa.Column("extra_dhcp_opts", sa.JSON),
+    sa.Column("port_security_enabled", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("network_id", "mac_address"),
 )
 

@@ -52,6 +52,7 @@ class Settings:
     policy: Policy
     poll_interval: float = 1.0
     keep_plans: int = 1000
+    enable_new_agents: bool = True
     advert_interval_ms: int = 100
 
 
@@ -153,7 +154,7 @@ class Term:
         began = began_or_changed(facts, reported, self._leases)
         ended = [agent_id for agent_id in self._leases if agent_id not in reported.beats]
         if began or ended:
-            self._writer.note_agents(began, ended)
+            self._writer.note_agents(began, ended, enable_new=self._settings.enable_new_agents)
             self._placed = None
             facts = self._facts()
             agents = facts.placed.agents

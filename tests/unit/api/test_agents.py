@@ -67,6 +67,20 @@ def test_agents_are_found_by_what_they_are(api, add_agent, live_state):
     api.get("agents", 400, liveness="alive")
 
 
+def test_agents_are_sorted_by_all_but_what_they_are_doing(api, add_agent):
+    bridge, one, two = add_agent("c1", AgentType.LINUX_BRIDGE), add_agent("net1"), add_agent("net2")
+    for key in ("admin_state_up", "agent_type", "binary", "created_at", "heartbeat_timestamp", "started_at", "topic"):
+        listed = api.get("agents", sort_key=[key, "host"], sort_dir=["desc", "asc"])["agents"]
+        wanted = [one, two, bridge] if key == "topic" else [bridge, one, two]
+        assert [agent["id"] for agent in listed] == wanted, key
+    page = api.get("agents", sort_key="topic", sort_dir="asc", limit=1)["agents"]
+    assert [agent["topic"] for agent in page] == ["N/A"]
+    rest = api.get("agents", sort_key="topic", sort_dir="asc", marker=page[0]["id"])["agents"]
+    assert {agent["id"] for agent in rest} == {one, two}
+    assert [agent["id"] for agent in api.get("agents", topic="N/A")["agents"]] == [bridge]
+    api.get("agents", 400, sort_key="configurations", sort_dir="asc")
+
+
 def test_an_operator_may_say_little(api, add_agent):
     agent_id = add_agent("net1")
     changed = api.put(f"agents/{agent_id}", admin_state_up=False, description="in repair")

@@ -203,6 +203,12 @@ def test_an_agents_row_follows_its_heartbeat(database, writer):
     assert rows["net2"].heartbeat_timestamp > rows["net3"].heartbeat_timestamp
 
 
+def test_new_agents_may_have_to_wait_for_an_operator(database, writer):
+    writer.note_agents([heartbeat("net1"), heartbeat("net4")], [], enable_new=False)
+    agents = {agent.host: agent.admin_state_up for agent in read_placed(database).agents.values()}
+    assert agents == {"net1": True, "net2": True, "net3": True, "net4": False}
+
+
 def test_status(database, writer):
     add_routers(database, "r1", "r2")
     writer.set_active(["r1", "gone"], [])
