@@ -19,7 +19,7 @@ _ONLY_ROW = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorStatus:
-    """`since`: when `frozen` or its reason last changed, by the leader's look."""
+    """`since`: when `frozen` last changed."""
 
     epoch: int
     frozen: bool
@@ -49,7 +49,7 @@ def read_status(connection: Connection) -> MonitorStatus | None:
 def write_status(connection: Connection, *, epoch: int, frozen: bool, reason: str, document: Mapping[str, Any]) -> None:
     """To be called by the leader (`LeaderWriter.write`) when something has changed."""
     before = read_status(connection)
-    same = before is not None and (before.frozen, before.reason) == (frozen, reason)
+    same = before is not None and before.frozen == frozen
     since = before.since if before is not None and same else utcnow()
     values = {"epoch": epoch, "frozen": frozen, "reason": reason, "since": since, "document": document}
     if before is None:

@@ -109,6 +109,11 @@ class Publisher:
         written = known.documents.get((kind, object_id)) if known is not None else None
         return written.generation if written is not None else None
 
+    def manifest_generation(self, host: str) -> int | None:
+        """The generation of a host's manifest in etcd; None if there is none."""
+        known = self._hosts.get(host)
+        return known.manifest.generation if known is not None and known.manifest is not None else None
+
     def on_event(self, event: Event) -> None:
         """An event of the prefix keys.DESIRED: an echo of what we know, or somebody else's doing?"""
         with self._lock:
