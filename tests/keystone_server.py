@@ -1,6 +1,7 @@
 """A real Keystone over SQLite on a free port: projects, users with roles, a catalog. Dies with the test process.
 
-As a program (`python -m tests.keystone_server DIRECTORY PORT`) it makes its database, if there is none yet, and serves.
+As a program (`python -m tests.keystone_server DIRECTORY ADDRESS PORT`) it makes its database, if there is none yet,
+and serves.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ REGION = "RegionOne"
 class Keystone:
     """Use it as a context manager. There is the user `admin` in the project `admin`; every password is PASSWORD."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, *, address: str = "127.0.0.1") -> None:
         self._directory = directory
+        self._address = address
         (self.port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{self.port}/v3"
+        self.url = f"http://{address}:{self.port}/v3"
 
     def __enter__(self) -> Keystone:
         self._directory.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-W", "ignore", "-m", "tests.keystone_server", str(self._directory), str(self.port)]
+        command = [sys.executable, "-W", "ignore", "-m", "tests.keystone_server"]
+        command += [str(self._directory), self._address, str(self.port)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdout=log, stderr=log)
         try:
@@ -154,7 +157,7 @@ def _manage(main: Callable[[list[str]], None], arguments: list[str]) -> None:
         sys.exit(f"cannot set Keystone up: {' '.join(arguments)} failed")
 
 
-def _serve(directory: pathlib.Path, port: int) -> None:
+def _serve(directory: pathlib.Path, address: str, port: int) -> None:
     # slow to import, and the tests' own process has no use for them
     from keystone.cmd import cli  # noqa: PLC0415
     from keystone.server import wsgi  # noqa: PLC0415
@@ -165,7 +168,7 @@ def _serve(directory: pathlib.Path, port: int) -> None:
         file.write_text(_CONFIGURATION.format(directory=directory))
         owner = ["--keystone-user", "root", "--keystone-group", "root"]
         bootstrap = ["--bootstrap-password", PASSWORD, "--bootstrap-region-id", REGION]
-        bootstrap += ["--bootstrap-public-url", f"http://127.0.0.1:{port}/v3"]
+        bootstrap += ["--bootstrap-public-url", f"http://{address}:{port}/v3"]
         for command in (
             ["db_sync"],
             ["fernet_setup", *owner],
@@ -176,8 +179,8 @@ def _serve(directory: pathlib.Path, port: int) -> None:
     os.environ["OS_KEYSTONE_CONFIG_FILES"] = str(file)
     del sys.argv[1:]  # Keystone would read them
     application = wsgi.initialize_public_application()
-    run_simple("127.0.0.1", port, application, threaded=True)
+    run_simple(address, port, application, threaded=True)
 
 
 if __name__ == "__main__":
-    _serve(pathlib.Path(sys.argv[1]), int(sys.argv[2]))
+    _serve(pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
