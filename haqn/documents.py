@@ -78,7 +78,16 @@ class PairReport:
     #: the designated role and epoch that this host has carried out
     role: Role
     epoch: int
+    #: the kernel's word
     gate_open: bool
+    #: it is in FAULT because it gives way to a peer that it does not hear, or was until a moment ago
+    yielding: bool = False
+    #: PairDocument.peer_master, once keepalived has given a sign of life after it was asked
+    peer_master: str = ""
+    #: role level (haqn.failover.levels)
+    level: int = 0
+    #: uplinks of this host without a carrier, or whose target does not answer
+    dead_uplinks: tuple[str, ...] = ()
     version: int = 1
 
 
@@ -133,6 +142,11 @@ class PairDocument:
     peer_host: str
     peer_address: str
     advert_interval_ms: int = 100
+    #: `since` of the present state of this member, in which it is to yield (be in FAULT) although it does not hear its
+    #: peer; empty: it is not. A state that begins later is not meant, however late this is read
+    yields: str = ""
+    #: a question: `since` of the peer's state MASTER. This member answers in its report when it is MASTER all the same
+    peer_master: str = ""
     generation: int = 0
     version: int = 1
 

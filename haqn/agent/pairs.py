@@ -21,7 +21,8 @@ from haqn.documents import PairDocument, PairReport
 from haqn.exceptions import HaqnError, HostError
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.failover.gate import Gate
-from haqn.failover.state import BACKUP_LEVEL, DESIGNATED_LEVEL, ORDERED_LEVEL, StateDirectory
+from haqn.failover.levels import BACKUP_LEVEL, DESIGNATED_LEVEL, NO, ORDERED_LEVEL, RETURNING, TO_PEER
+from haqn.failover.state import Observed, StateDirectory
 from haqn.keepalived import config, supervisor
 from haqn.keepalived.daemon import Daemon
 from haqn.keepalived.program import Program
@@ -70,11 +71,33 @@ def role_level(document: PairDocument, carried_epoch: int, level: int | None, *,
     if document.epoch > carried_epoch or level is None:
         if document.role is Role.BACKUP:
             return BACKUP_LEVEL
-        returning = level is None and (carried_epoch > 0 or document.epoch > FIRST_EPOCH)
+        returning = is_returning(document, carried_epoch, level)
         return DESIGNATED_LEVEL if document.settled or returning else ORDERED_LEVEL
     if document.role is Role.ACTIVE and document.settled and is_master and level > DESIGNATED_LEVEL:
         return DESIGNATED_LEVEL
     return None
+
+
+def is_returning(document: PairDocument, carried_epoch: int, level: int | None) -> bool:
+    """The host has been in the pair before, or should have been, and knows nothing of it any more: it was rebooted."""
+    return level is None and (carried_epoch > 0 or document.epoch > FIRST_EPOCH)
+
+
+def way_of_yielding(document: PairDocument, carried_epoch: int, level: int | None, present: int, since: str) -> int:
+    """Whether the member is to yield, and why (haqn.failover.levels). `present`: as it does now; `since`: of the state
+    that keepalived has reported last, empty when there is none.
+
+    Only the leader's word about the very state that the member is in makes it yield: a word that comes late finds
+    another state. A host that was rebooted yields until it hears its peer, is told who forwards, or has waited.
+    """
+    if is_returning(document, carried_epoch, level):
+        return RETURNING
+    meant = document.role is Role.BACKUP and document.yields != ""
+    if present == TO_PEER:
+        return TO_PEER if meant else NO
+    if meant and document.yields == since:
+        return TO_PEER
+    return NO if document.role is Role.ACTIVE and document.epoch > carried_epoch else present
 
 
 class Pairs:
@@ -101,8 +124,10 @@ class Pairs:
             supervisor=owner,
         )
         self._documents: dict[int, PairDocument] = {}
-        self._last_refresh = 0.0
+        self._last_refresh = 0
         self._silent_checks = 0
+        #: pair -> (PairDocument.peer_master, keepalived's last check when that was read)
+        self._asked: dict[int, tuple[str, int]] = {}
 
     def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
         """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped."""
@@ -128,6 +153,15 @@ class Pairs:
     def _carry_out(self, document: PairDocument) -> None:
         pair = document.pair_id
         carried, level = self._epochs.epoch(pair), self.state.role(pair)
+        observed = self.state.observed(pair)
+        present = self.state.yielding(pair)
+        way = way_of_yielding(document, carried, level, present or NO, _since(observed) if observed else "")
+        if way != present:
+            if way or present:
+                LOG.info("pair %d: yields %s -> %d (epoch %d)", pair, present, way, document.epoch)
+            self.state.write_yield(pair, way)
+        self.state.write_peer(pair, document.peer_address, document.vr_id)
+        self.state.write_dead_uplinks(pair, self.state.dead_uplinks(pair) or 0)
         new = role_level(document, carried, level, is_master=self.state.is_master(pair))
         if new is not None and new != level:
             LOG.info("pair %d: role level %s -> %d (epoch %d, %s)", pair, level, new, document.epoch, document.role)
@@ -184,10 +218,7 @@ class Pairs:
                 make_gate(self._templates)
         if not self.daemon.config.exists() or not self.state.pairs():
             return
-        try:
-            refreshed = (Path(self.state.path) / "refreshed").stat().st_mtime_ns
-        except FileNotFoundError:
-            refreshed = 0
+        refreshed = self._refreshed()
         self._silent_checks = self._silent_checks + 1 if refreshed == self._last_refresh else 0
         self._last_refresh = refreshed
         if self.daemon.vrrp_pid() is None and self.daemon.pid() is None:
@@ -203,6 +234,13 @@ class Pairs:
             self.daemon.apply(self.daemon.config.read_text())
         except (HostError, OSError) as error:
             LOG.error("keepalived: %s", error)
+
+    def _refreshed(self) -> int:
+        """When keepalived's last check began; 0 when there was none. To be compared for equality only."""
+        try:
+            return (Path(self.state.path) / "refreshed").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def write_rows(self, by_group: Mapping[int, list[str]], *, keep_others: bool) -> None:
         """What to announce for each pair. `keep_others`: lines about other MACs stay in the files."""
@@ -228,21 +266,42 @@ class Pairs:
 
     def report(self) -> list[PairReport]:
         """What VRRP says of each pair that keepalived has spoken of."""
-        reports = []
-        for pair, document in sorted(self._documents.items()):
-            observed = self.state.observed(pair)
-            if observed is None:
-                continue
-            epoch = self._epochs.epoch(pair)
-            reports.append(
-                PairReport(
-                    pair_id=pair,
-                    state=VrrpState(observed.state),
-                    since=isoformat(datetime.datetime.fromtimestamp(observed.since, datetime.UTC)),
-                    sequence=observed.sequence,
-                    role=document.role,
-                    epoch=epoch,
-                    gate_open=observed.state == VrrpState.MASTER,
-                )
-            )
-        return reports
+        found = ((document, self.state.observed(pair)) for pair, document in sorted(self._documents.items()))
+        with Gate() as gate:
+            return [self._report(document, seen, gate) for document, seen in found if seen is not None]
+
+    def _report(self, document: PairDocument, observed: Observed, gate: Gate) -> PairReport:
+        pair = document.pair_id
+        fault = observed.state == VrrpState.FAULT
+        return PairReport(
+            pair_id=pair,
+            state=VrrpState(observed.state),
+            since=_since(observed),
+            sequence=observed.sequence,
+            role=document.role,
+            epoch=self._epochs.epoch(pair),
+            gate_open=gate.is_open(pair),
+            # a FAULT outlasts its reason by a moment
+            yielding=bool(self.state.yielding(pair)) or (fault and self.state.released_since(pair, observed.since)),
+            peer_master=self._answer(document),
+            level=self.state.role(pair) or BACKUP_LEVEL,
+        )
+
+    def _answer(self, document: PairDocument) -> str:
+        """The answer to `document.peer_master`: keepalived must have run one of its checks since that was read."""
+        pair, question = document.pair_id, document.peer_master
+        if not question:
+            self._asked.pop(pair, None)
+            return ""
+        if self._asked.get(pair, ("", 0))[0] != question:
+            self._asked[pair] = (question, self._refreshed())
+        return question if self._refreshed() != self._asked[pair][1] else ""
+
+    def is_asked(self) -> bool:
+        """Whether a question is not answered yet."""
+        now = self._refreshed()
+        return any(seen == now for _, seen in self._asked.values())
+
+
+def _since(observed: Observed) -> str:
+    return isoformat(datetime.datetime.fromtimestamp(observed.since, datetime.UTC))

@@ -292,19 +292,19 @@ def _create_pairs(connection: Connection, created: Sequence[CreatePair]) -> None
 
 
 def _designate(connection: Connection, pair_id: int, active: str, backup: str, epoch: int) -> bool:
-    """Swap the roles, from exactly the state before; says whether the pair was in it."""
+    """Give the roles, from exactly the epoch before; says whether the pair was at it."""
     table = tables.pairs
-    swapped = connection.execute(
+    changed = connection.execute(
         table.update()
         .where(
             table.c.id == pair_id,
             table.c.epoch == epoch - 1,
-            table.c.active_agent_id == backup,
-            table.c.backup_agent_id == active,
+            table.c.active_agent_id.in_((active, backup)),
+            table.c.backup_agent_id.in_((active, backup)),
         )
         .values(active_agent_id=active, backup_agent_id=backup, epoch=epoch)
     )
-    return swapped.rowcount == 1
+    return changed.rowcount == 1
 
 
 def _bind(connection: Connection, actions: Sequence[BindToPair | BindToAgent]) -> None:

@@ -4,8 +4,8 @@ Not started by keepalived (whose notify_fifo_script is killed at each reload, wi
 agent, and by keepalived's check (refresh.py) when it is gone; it outlives both.
 
 Becoming MASTER: open the gate, raise the role level, point the local bridges here, announce. Anything else: close the
-gate; if it was MASTER before, drop the role level. Knows gates, files and announcements; knows nothing of what is in
-routers.
+gate; if it was MASTER before, drop the role level (levels.py). Pairs that yield are looked after meanwhile
+(yielding.py). Knows gates, files and announcements; knows nothing of what is in routers.
 Format of a line (keepalived.conf(5), vrrp_notify_fifo): `INSTANCE "P65536" MASTER 130`.
 """
 
@@ -22,7 +22,9 @@ import time
 
 from haqn.failover import announce
 from haqn.failover.gate import Gate
-from haqn.failover.state import BACKUP_LEVEL, MASTER, TOOK_OVER_LEVEL, StateDirectory
+from haqn.failover.levels import BACKUP_LEVEL, MASTER, level_after
+from haqn.failover.state import StateDirectory
+from haqn.failover.yielding import Yielding
 
 DELETED = "DELETED"
 _EVENT = re.compile(r'^INSTANCE "P(\d+)" (MASTER|BACKUP|FAULT|STOP|DELETED) \d+$')
@@ -72,14 +74,12 @@ class Consumer:
                 was_master = self._directory.is_master(pair)
                 if state == MASTER:
                     self._open(pair)
-                    if not was_master:
-                        self._directory.raise_role(pair, TOOK_OVER_LEVEL)
-                        won.append(pair)
+                    won += [] if was_master else [pair]
                 else:
                     self._gate.close(pair)
-                    if was_master:
-                        self._directory.write_role(pair, BACKUP_LEVEL)
                     won = [other for other in won if other != pair]
+                level = self._directory.role(pair) or BACKUP_LEVEL
+                self._directory.write_role(pair, level_after(state, level, was_master=was_master))
                 self._directory.write_observed(pair, state)
         rows = [row for pair in won for row in self._rows(pair)]
         announce.claim(rows)
@@ -175,6 +175,7 @@ def run(directory: str, lease_ms: int, fifo_path: str) -> int:
     except PermissionError:
         pass
     consumer = Consumer(StateDirectory(directory), lease_ms, f"{directory}/agent.sock")
+    yielding = Yielding(StateDirectory(directory))
     # what was read is carried out before the process ends
     signal.signal(signal.SIGTERM, lambda *_: None)
     wakeup_read, wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -195,6 +196,10 @@ def run(directory: str, lease_ms: int, fifo_path: str) -> int:
         if wakeup_read in ready:
             return 0
         consumer.repeat()
+        try:
+            yielding.look()
+        except OSError as error:
+            print(f"haqn-failover: {error}", file=sys.stderr, flush=True)
         old = fifo.descriptor
         if fifo.reopen_if_replaced():
             poller.unregister(old)

@@ -1,6 +1,9 @@
 """What the failover program and the agent keep about pairs, as small files in one directory.
 
-`<pair>.role`   role level, a keepalived track_file: 0 backup, 1 designated ACTIVE, 2 took over, 3 told to take over
+`<pair>.role`   role level, a keepalived track_file (levels.py)
+`<pair>.yield`  whether the member yields, a keepalived track_file: FAULT unless it is 0 (levels.py)
+`<pair>.uplink` how many uplinks have a carrier and lead nowhere, a keepalived track_file (written by the agent)
+`<pair>.peer`   `<HA address of the peer> <virtual router id>` (written by the agent)
 `<pair>.state`  `<VRRP state> <sequence> <unix time of the transition>`
 `<pair>.rows`   router ports to announce (written by the agent; see announce.py)
 `<pair>.epoch`  the pair epoch that the agent has carried out (the agent keeps it in a directory that outlives a reboot)
@@ -18,12 +21,7 @@ import fcntl
 import os
 import time
 
-BACKUP_LEVEL = 0
-DESIGNATED_LEVEL = 1
-TOOK_OVER_LEVEL = 2
-ORDERED_LEVEL = 3
-
-MASTER = "MASTER"
+from haqn.failover.levels import MASTER, NO
 
 
 class Observed:
@@ -74,32 +72,61 @@ class StateDirectory:
     def state_path(self, pair: int) -> str:
         return f"{self.path}/{pair}.state"
 
+    def yield_path(self, pair: int) -> str:
+        return f"{self.path}/{pair}.yield"
+
+    def uplink_path(self, pair: int) -> str:
+        return f"{self.path}/{pair}.uplink"
+
+    def peer_path(self, pair: int) -> str:
+        return f"{self.path}/{pair}.peer"
+
     def role(self, pair: int) -> int | None:
         """The role level; None when none was written yet."""
+        return _number(self.role_path(pair))
+
+    def yielding(self, pair: int) -> int | None:
+        """The way of yielding; None when it was never said."""
+        return _number(self.yield_path(pair))
+
+    def write_yield(self, pair: int, way: int) -> None:
+        """keepalived reads the file as soon as it is closed."""
+        _write(self.yield_path(pair), way, self.yielding(pair))
+
+    def released_since(self, pair: int, moment: float) -> bool:
+        """Whether the member has ceased to yield after that moment (unix time)."""
+        return self.yielding(pair) == NO and os.stat(self.yield_path(pair)).st_mtime > moment
+
+    def dead_uplinks(self, pair: int) -> int | None:
+        """The number of uplinks with a carrier that lead nowhere; None when it was never said."""
+        return _number(self.uplink_path(pair))
+
+    def write_dead_uplinks(self, pair: int, count: int) -> None:
+        """keepalived reads the file as soon as it is closed."""
+        _write(self.uplink_path(pair), count, self.dead_uplinks(pair))
+
+    def peer(self, pair: int) -> tuple[str, int] | None:
+        """(HA address, virtual router id) of the peer's half; None when it was never said."""
         try:
-            return int(_read(self.role_path(pair)))
+            address, vr_id = _read(self.peer_path(pair)).split()
+            return address, int(vr_id)
         except (FileNotFoundError, ValueError):
             return None
 
+    def write_peer(self, pair: int, address: str, vr_id: int) -> None:
+        if self.peer(pair) != (address, vr_id):
+            _replace(self.peer_path(pair), f"{address} {vr_id}\n")
+
     def epoch(self, pair: int) -> int:
         """The pair epoch that the agent has carried out; 0 when there was none."""
-        try:
-            return int(_read(self.epoch_path(pair)))
-        except (FileNotFoundError, ValueError):
-            return 0
-
-    def raise_role(self, pair: int, level: int) -> None:
-        """Write the role level unless it is that high already."""
-        self.write_role(pair, max(level, self.role(pair) or BACKUP_LEVEL))
+        return _number(self.epoch_path(pair)) or 0
 
     def write_epoch(self, pair: int, epoch: int) -> None:
         _replace(self.epoch_path(pair), f"{epoch}\n")
 
     def write_role(self, pair: int, level: int) -> None:
         """keepalived reads the file as soon as it is closed."""
-        if self.role(pair) != level:
-            with open(self.role_path(pair), "w") as file:
-                file.write(f"{level}\n")
+        _write(self.role_path(pair), level, self.role(pair))
 
     def observed(self, pair: int) -> Observed | None:
         """The last transition; None when keepalived has not spoken yet."""
@@ -154,6 +181,20 @@ class StateDirectory:
 def _read(path: str) -> str:
     with open(path) as file:
         return file.read()
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(_read(path))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write(path: str, number: int, present: int | None) -> None:
+    """For a file that keepalived watches: not replaced, so that one watch sees every change."""
+    if number != present:
+        with open(path, "w") as file:
+            file.write(f"{number}\n")
 
 
 def _replace(path: str, text: str) -> None:

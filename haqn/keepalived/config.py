@@ -15,12 +15,7 @@ import jinja2
 from haqn.documents import PairDocument
 from haqn.exceptions import InvalidDocument
 from haqn.model import CLOSED_GROUP, FIRST_PAIR_ID, MAX_VR_ID
-
-#: priority = BASE_PRIORITY + UPLINK_WEIGHT (all uplinks up) + ROLE_WEIGHT x role level; see DESIGN.md. As high as
-#: it may be, because a backup waits (256 - its priority) / 256 of an advert interval longer (RFC 5798 section 6.1)
-BASE_PRIORITY = 140
-UPLINK_WEIGHT = 80
-ROLE_WEIGHT = 10
+from haqn.scheduler import priorities
 
 _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}")
@@ -75,6 +70,7 @@ def render(templates: jinja2.Environment, settings: HostSettings, pairs: Iterabl
     _check(_HOST.fullmatch(settings.host), f"host name {settings.host!r}")
     for device in (settings.ha_interface, *settings.uplinks):
         _check(_DEVICE.fullmatch(device), f"device name {device!r}")
+    _check(len(settings.uplinks) <= priorities.MAX_UPLINKS, f"{len(settings.uplinks)} uplinks are too many")
     for path in (settings.pairs_directory, settings.fifo):
         _check(_PATH.fullmatch(path), f"path {path!r}")
     _check(_PROGRAM.fullmatch(settings.program), f"program {settings.program!r}")
@@ -93,8 +89,8 @@ def render(templates: jinja2.Environment, settings: HostSettings, pairs: Iterabl
         ha_interface=settings.ha_interface,
         ha_address=str(ipaddress.IPv4Address(settings.ha_address)),
         uplinks=settings.uplinks,
-        base_priority=BASE_PRIORITY,
-        uplink_weight=UPLINK_WEIGHT // max(1, len(settings.uplinks)),
-        role_weight=ROLE_WEIGHT,
+        base_priority=priorities.base(len(settings.uplinks)),
+        uplink_weight=priorities.uplink_weight(len(settings.uplinks)),
+        level_weight=priorities.LEVEL,
         virtual_address=virtual_address,
     )

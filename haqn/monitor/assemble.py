@@ -46,6 +46,9 @@ def make_view(
                 state=report.report.state,
                 epoch=report.report.epoch,
                 age=now - report.since,
+                yielding=report.report.yielding,
+                dead_uplinks=len(report.report.dead_uplinks),
+                level=report.report.level,
             )
             for (host, pair_id), report in sorted(reported.pairs.items(), key=lambda item: item[0])
             if host in l3_agents and pair_id in facts.placed.pairs

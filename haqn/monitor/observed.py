@@ -34,7 +34,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A pair report, and when (monotonic seconds) its state, role and epoch were first seen here."""
+    """A pair report, and when (monotonic seconds) its state, gate, role and epoch were first seen here."""
 
     report: PairReport
     since: float
@@ -123,7 +123,7 @@ class Observed:
 
 
 def _says(report: PairReport) -> tuple[object, ...]:
-    return (report.state, report.role, report.epoch)
+    return (report.state, report.role, report.epoch, report.gate_open)
 
 
 def _read(item: KeyValue, kind: type[T]) -> T | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from haqn.db.snapshot import AgentFact, Facts, NetworkFact, PortFact, RouterFact, router_ports
@@ -24,6 +25,7 @@ from haqn.documents import (
     encode,
 )
 from haqn.model import AgentType, NetworkType, Pair, Role
+from haqn.monitor.actives import Word
 from haqn.monitor.assemble import members_of
 
 
@@ -47,9 +49,15 @@ class Projector:
         self._routers: dict[str, tuple[RouterFact, int | None, Projected]] = {}
         self._networks: dict[str, tuple[NetworkFact, tuple[str, ...], dict[str, Projected]]] = {}
 
-    def project(self, facts: Facts, settled: Collection[int], awaiting: Collection[int] = ()) -> Projection:
+    def project(
+        self,
+        facts: Facts,
+        settled: Collection[int],
+        awaiting: Collection[int] = (),
+        words: Mapping[int, Word] = MappingProxyType({}),
+    ) -> Projection:
         """All documents of all hosts. `settled`: ids of the settled pairs; `awaiting`: of those that their BACKUP
-        must not know yet.
+        must not know yet; `words`: what is to be said to pairs besides.
         """
         self._forget(facts)
         agents = facts.placed.agents
@@ -57,7 +65,8 @@ class Projector:
         #: network -> hosts that must have it
         present: dict[str, set[str]] = defaultdict(set)
         for pair in facts.placed.pairs.values():
-            for host, document in _pair_documents(facts, pair, pair.id in settled, self._advert_interval_ms):
+            word = words.get(pair.id, Word())
+            for host, document in _pair_documents(facts, pair, pair.id in settled, word, self._advert_interval_ms):
                 if document.role is Role.ACTIVE or pair.id not in awaiting:
                     projection[host]["pairs", str(pair.id)] = _projected(document)
         for router in facts.wanted.routers.values():
@@ -123,7 +132,7 @@ def _tunnel_addresses(agents: Iterable[AgentFact]) -> dict[str, str]:
 
 
 def _pair_documents(
-    facts: Facts, pair: Pair, settled: bool, advert_interval_ms: int
+    facts: Facts, pair: Pair, settled: bool, word: Word, advert_interval_ms: int
 ) -> Iterable[tuple[str, PairDocument]]:
     for member in pair.members:
         peer = facts.placed.agents[pair.peer_of(member)]
@@ -136,6 +145,8 @@ def _pair_documents(
                 role=pair.role_of(member),
                 epoch=pair.epoch,
                 settled=settled,
+                yields=word.yields if member == pair.backup_agent_id else "",
+                peer_master=word.question if member == pair.active_agent_id else "",
                 peer_host=peer.host,
                 peer_address=beat.get("ha_address", ""),
                 advert_interval_ms=advert_interval_ms,

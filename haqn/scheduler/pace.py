@@ -75,7 +75,7 @@ class Pace:
             return f"{host} is dead"
         if report is None or report.epoch != pair.epoch:
             return f"{host} has not reported on pair {pair.id} yet"
-        if report.state is VrrpState.FAULT:
+        if report.state is VrrpState.FAULT and not report.yielding:
             return f"{host} reports FAULT on pair {pair.id}"
         mine = [
             (router_id, error)

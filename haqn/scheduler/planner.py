@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
+from haqn.failover.levels import ORDERED_LEVEL
 from haqn.model import Pair, RouterRequest, VrrpState
 from haqn.scheduler.board import Board
 from haqn.scheduler.brakes import death_brake
@@ -34,6 +35,8 @@ class _Planner:
         self.policy = policy
         self.board = Board(view, policy)
         self.brake = death_brake(view, policy, self.board)
+        #: why something is held back that a death asks for
+        self.held_by_brake = ""
         self.holds: list[Hold] = []
         self.waits: list[float] = []
         self.reports = {(o.pair_id, o.agent_id): o for o in view.observations}
@@ -63,7 +66,7 @@ class _Planner:
             holds=tuple(self.holds),
             recheck_in=min(self.waits, default=None),
             progress=self.operator.progress(self.holds),
-            brake=self.brake.reason,
+            brake=self.held_by_brake,
         )
 
     def _hold(self, subject: str, reason: str) -> None:
@@ -73,6 +76,7 @@ class _Planner:
         """Whether a reaction to death has to wait; says so."""
         if not self.brake.reason:
             return False
+        self.held_by_brake = self.brake.reason
         self._hold(subject, f"{wish}, but {self.brake.reason}")
         if self.brake.ends_in is not None:
             self.waits.append(self.brake.ends_in)
@@ -89,9 +93,24 @@ class _Planner:
             wish = f"{board.host(active)} is {board.why_unwilling(active)}"
             if not self._braked(_name(pair), wish):
                 board.designate(pair, backup, f"{wish}; {board.host(backup)} is alive")
-        elif not board.alive(active) and board.riders(pair.id):
+        elif board.alive(active):
+            self._take_from_dead(pair)
+        elif board.riders(pair.id):
             both = " and ".join(board.host(member) for member in pair.members)
             self._hold(_name(pair), f"both {both} are dead: nothing is touched")
+
+    def _take_from_dead(self, pair: Pair) -> None:
+        """The designated BACKUP has lost its lease. Should it forward all the same, the ACTIVE is told again, once."""
+        active, backup = (self.board.host(member) for member in pair.members)
+        report = self.reports.get((pair.id, pair.active_agent_id))
+        if report is None or report.epoch != pair.epoch or report.state is not VrrpState.BACKUP:
+            return
+        if report.level >= ORDERED_LEVEL:
+            return  # it does what it can
+        if report.age < self.policy.role_settle:
+            self.waits.append(self.policy.role_settle - report.age)
+        elif not self._braked(_name(pair), wish := f"{backup} is dead, and {active} reports BACKUP"):
+            self.board.designate(pair, pair.active_agent_id, wish)
 
     def _follow_living(self, pair: Pair) -> None:
         board = self.board
@@ -101,6 +120,10 @@ class _Planner:
             return  # somebody has not carried out the present roles yet
         if stands_by.state is VrrpState.MASTER:
             self._follow_master(pair, leads, stands_by)
+        elif stands_by.yielding and leads.dead_uplinks > stands_by.dead_uplinks:
+            # VRRP would have seen to it, if the two heard each other
+            reason = f"{board.host(backup)} yields to {board.host(active)}, and has the better uplinks"
+            board.designate(pair, backup, reason)
         elif board.riders(pair.id) and (leaving := board.why_unwilling(active)):
             wish = f"{board.host(active)} is {leaving}"
             if board.why_unwilling(backup):
@@ -116,7 +139,11 @@ class _Planner:
         active, backup = (board.host(member) for member in pair.members)
         leaving = board.why_unwilling(pair.backup_agent_id)
         if leads.state is VrrpState.MASTER:
-            self._hold(_name(pair), f"both {active} and {backup} report MASTER")
+            if leads.dead_uplinks > stands_by.dead_uplinks and self._has_settled(leads, stands_by):
+                reason = f"both {active} and {backup} report MASTER, and {backup} has the better uplinks"
+                board.designate(pair, pair.backup_agent_id, reason)
+            else:
+                self._hold(_name(pair), f"both {active} and {backup} report MASTER")
         elif leaving and not board.why_unwilling(pair.active_agent_id):
             self._hold(_name(pair), f"{backup} reports MASTER, but it is {leaving}")
         elif self._has_settled(leads, stands_by):
@@ -124,9 +151,10 @@ class _Planner:
             board.designate(pair, pair.backup_agent_id, reason)
 
     def _has_settled(self, leads: Observation, stands_by: Observation) -> bool:
-        """Whether swapped roles are more than a handover on its way. A FAULT is definite at once."""
+        """Whether swapped roles are more than a handover on its way. A FAULT is definite at once, unless it was asked
+        for: then it outlasts the request by a moment."""
         since = min(leads.age, stands_by.age)
-        if leads.state is VrrpState.FAULT or since >= self.policy.role_settle:
+        if (leads.state is VrrpState.FAULT and not leads.yielding) or since >= self.policy.role_settle:
             return True
         self.waits.append(self.policy.role_settle - since)
         return False

@@ -56,6 +56,12 @@ class Observation:
     epoch: int
     #: seconds since the leader first saw this state at this epoch
     age: float = LONG_AGO
+    #: the FAULT is one that the leader asked for, or that the host's return explains
+    yielding: bool = False
+    #: number of the host's uplinks that do not work
+    dead_uplinks: int = 0
+    #: role level (haqn.failover.levels)
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +117,7 @@ class CreatePair(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Designate(Action):
-    """The members' roles are swapped; `epoch` is the new one, one more than the pair has."""
+    """The members' roles at `epoch`, one more than the pair has: swapped, or said once more."""
 
     pair_id: int
     active_agent_id: str
@@ -163,7 +169,7 @@ class Plan:
     recheck_in: float | None = None
     #: of each open operation
     progress: tuple[Progress, ...] = ()
-    #: why no death is acted upon; empty: deaths are
+    #: why what deaths ask for is held back; empty: nothing is
     brake: str = ""
 
 

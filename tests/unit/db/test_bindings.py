@@ -151,7 +151,7 @@ def test_every_kind_of_action(database, writer):
         [to_pair("r1", FIRST_PAIR_ID)],
         [to_pair("r1", FIRST_PAIR_ID, from_agent_id=NET1)],
         [designate(FIRST_PAIR_ID, NET2, NET1, 3)],
-        [designate(FIRST_PAIR_ID, NET1, NET2, 2)],
+        [designate(FIRST_PAIR_ID, NET3, NET2, 2)],
         [designate(FIRST_PAIR_ID + 5, NET2, NET1, 2)],
         [create_pair(FIRST_PAIR_ID, NET1, NET3)],
         [create_pair(FIRST_PAIR_ID + 2, NET1, NET3)],

@@ -51,6 +51,9 @@ def view_of(scenario: dict[str, Any]) -> View:
                     state=VrrpState(state),
                     epoch=int(extra.get("epoch", epoch)),
                     age=extra.get("age", 100.0),
+                    yielding=bool(extra.get("yielding")),
+                    dead_uplinks=int(extra.get("dead_uplinks", 0)),
+                    level=int(extra.get("level", 0)),
                 )
             )
         vacancies += [Vacancy(agent_id=host, pair_id=pair_id) for host in pair.get("vacated", [])]
@@ -119,7 +122,7 @@ def apply(view: View, plan: Plan) -> View:
             case Designate():
                 old = pairs[action.pair_id]
                 assert action.epoch == old.epoch + 1
-                assert (action.active_agent_id, action.backup_agent_id) == old.members[::-1]
+                assert {action.active_agent_id, action.backup_agent_id} == set(old.members)
                 pairs[old.id] = replace(
                     old,
                     active_agent_id=action.active_agent_id,

@@ -1,0 +1,207 @@
+"""Operators' wishes: carried on a little with each plan, by whoever leads, and safely."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from haqn.model import RouterRequest
+from haqn.scheduler.operations import Absent, Operation, OperationKind, OperationState, Step, Unready
+from haqn.scheduler.planner import plan
+from haqn.scheduler.view import BindToPair, Designate, Policy
+from tests.unit.scheduler.cluster import Cluster
+from tests.unit.scheduler.support import agent, apply
+
+POLICY = Policy(pace=5)
+
+
+class Operated(Cluster):
+    """A cluster whose operations go on as they do in SQL; routers get ready one round after they are bound."""
+
+    def __init__(self, agents):
+        super().__init__(agents)
+        self.outcomes = {}
+        self.waits = []
+
+    def ask(self, **fields):
+        operation = Operation(**{"id": "op", "state": OperationState.RUNNING, **fields})
+        self.view = replace(self.view, operations=(*self.view.operations, operation))
+
+    def step(self):
+        """One plan, applied; what it did."""
+        self.vrrp()
+        made = plan(self.view, POLICY)
+        self._check_survivors(made)
+        self.view = apply(self.view, made)
+        self._note(made)
+        moved = [action for action in made.actions if isinstance(action, BindToPair)]
+        members = {b.router_id: self.members(b) for b in self.view.bindings}
+        self.view = replace(
+            self.view,
+            unready=tuple(Unready(router_id=a.router_id, agent_id=m) for a in moved for m in members[a.router_id]),
+        )
+        return made
+
+    def _note(self, made):
+        kept = []
+        for operation in self.view.operations:
+            now = next(one for one in made.progress if one.operation_id == operation.id)
+            self.waits.append(now.waiting_for)
+            if now.outcome is not None:
+                self.outcomes[operation.id] = (now.outcome, now.done, now.total)
+                continue
+            steps = operation.steps if now.steps is None else now.steps
+            kept.append(replace(operation, steps=steps, carried_out=now.carried_out, total=now.total))
+        self.view = replace(self.view, operations=tuple(kept))
+
+    def run(self, rounds=200):
+        """Plans until no operation is open; what each did."""
+        made = []
+        for _ in range(rounds):
+            made.append(self.step())
+            if not self.view.operations:
+                return made
+        raise AssertionError(self.waits[-5:])
+
+    def loads(self):
+        pairs = {p.id: p for p in self.view.pairs}
+        return Counter(pairs[b.pair_id].active_agent_id for b in self.view.bindings if b.pair_id)
+
+
+def cluster_of(hosts, routers, **fields):
+    cluster = Operated([agent(f"net{i}", **fields) for i in range(hosts)])
+    for number in range(routers):
+        cluster.add_router(RouterRequest(id=f"r{number:03}"))
+    cluster.settle()
+    return cluster
+
+
+def designations(made):
+    return [action for action in made.actions if isinstance(action, Designate)]
+
+
+def test_a_drain_moves_one_pair_at_a_time_and_few_routers_and_ends_with_an_empty_agent():
+    cluster = cluster_of(5, 40)
+    built = sum("net0" in cluster.members(b) for b in cluster.view.bindings)
+    cluster.set_agent(0, draining=True)
+    cluster.ask(kind=OperationKind.DRAIN, agent_id="net0", total=built)
+    for made in cluster.run():
+        assert len([d for d in designations(made) if "net0" in (d.active_agent_id, d.backup_agent_id)]) <= 1
+        assert sum(isinstance(action, BindToPair) for action in made.actions) <= POLICY.pace
+    assert cluster.outcomes == {"op": (OperationState.DONE, built, built)}
+    assert not any("net0" in cluster.members(b) for b in cluster.view.bindings)
+    assert cluster.loads().total() == 40
+
+
+def test_a_pair_is_not_handed_over_while_a_router_of_it_is_not_ready_on_the_peer():
+    cluster = cluster_of(3, 6)
+    pair = next(p for p in cluster.view.pairs if p.active_agent_id == "net0")
+    rider = next(b.router_id for b in cluster.view.bindings if b.pair_id == pair.id)
+    cluster.set_agent(0, draining=True)
+    cluster.vrrp()
+    late = Unready(router_id=rider, agent_id=pair.backup_agent_id, error="no such device")
+    made = plan(replace(cluster.view, unready=(late,)), POLICY)
+    assert pair.id not in {d.pair_id for d in designations(made)}
+    (hold,) = [hold for hold in made.holds if hold.subject == f"pair {pair.id}"]
+    assert "no such device" in hold.reason
+
+
+def test_a_drain_that_is_undone_ends():
+    cluster = cluster_of(4, 20)
+    cluster.set_agent(0, draining=True)
+    cluster.ask(kind=OperationKind.DRAIN, agent_id="net0", total=10)
+    cluster.step()
+    cluster.set_agent(0, draining=False)
+    cluster.run()
+    assert cluster.outcomes["op"][0] is OperationState.CANCELLED
+
+
+def test_a_drain_says_what_it_waits_for():
+    cluster = cluster_of(2, 4)
+    cluster.set_agent(0, draining=True)
+    cluster.ask(kind=OperationKind.DRAIN, agent_id="net0", total=4)
+    for _ in range(5):
+        cluster.step()
+    assert "no third agent can stand by" in cluster.waits[-1]
+
+
+def test_a_switchover_of_all_pairs_of_an_agent_goes_one_by_one_and_does_not_go_back():
+    cluster = cluster_of(5, 40)
+    led = {p.id: p.backup_agent_id for p in cluster.view.pairs if p.active_agent_id == "net0"}
+    steps = tuple(Step(pair_id=pair_id, agent_id=peer) for pair_id, peer in led.items())
+    cluster.ask(kind=OperationKind.SWITCHOVER, agent_id="net0", steps=steps)
+    swapped = [designations(made) for made in cluster.run()]
+    assert max(map(len, swapped)) == 1
+    assert sum(map(len, swapped)) == len(led) > 1
+    assert {p.id: p.active_agent_id for p in cluster.view.pairs if p.id in led} == led
+    assert cluster.outcomes["op"] == (OperationState.DONE, len(led), len(led))
+
+
+@pytest.mark.parametrize("zones", ["a", "abc"])
+def test_a_new_agent_gets_its_part_by_a_rebalance_with_no_more_moves_than_that_takes(zones):
+    cluster = Operated([agent(f"net{i}", zone=zones[i % len(zones)]) for i in range(9)])
+    for number in range(100):
+        cluster.add_router(RouterRequest(id=f"r{number:03}"))
+    cluster.settle()
+    cluster.view = replace(cluster.view, agents=(*cluster.view.agents, agent("net9", zone=zones[0])))
+    cluster.settle()
+    before = {b.router_id: cluster.members(b)[0] for b in cluster.view.bindings}
+    cluster.ask(kind=OperationKind.REBALANCE, state=OperationState.PROPOSED)
+    made = cluster.step()
+    assert not made.actions
+    (proposed,) = cluster.view.operations
+    moves = sum(len(step.routers) for step in proposed.steps)
+    assert moves == proposed.total
+    assert cluster.step().actions == ()
+
+    cluster.view = replace(cluster.view, operations=(replace(proposed, state=OperationState.RUNNING),))
+    for made in cluster.run():
+        assert sum(isinstance(action, BindToPair) for action in made.actions) <= POLICY.pace
+    after = {b.router_id: cluster.members(b)[0] for b in cluster.view.bindings}
+    assert set(cluster.loads().values()) == {10}
+    assert sum(before[router] != after[router] for router in after) == moves
+    assert moves == 10
+    if zones == "abc":
+        zone = {a.id: a.zone for a in cluster.view.agents}
+        assert all(len({zone[member] for member in cluster.members(b)}) == 2 for b in cluster.view.bindings)
+
+
+def test_a_rebalance_of_even_loads_has_nothing_to_do():
+    cluster = cluster_of(4, 40)
+    cluster.ask(kind=OperationKind.REBALANCE, state=OperationState.PROPOSED)
+    cluster.step()
+    assert cluster.outcomes["op"] == (OperationState.DONE, 0, 0)
+
+
+def test_a_rebalance_survives_the_death_of_who_gives():
+    cluster = cluster_of(3, 30)
+    cluster.view = replace(cluster.view, agents=(*cluster.view.agents, agent("net3")))
+    cluster.ask(kind=OperationKind.REBALANCE)
+    for _ in range(3):
+        cluster.step()
+    cluster.set_agent(0, alive=False)
+    cluster.run()
+    assert cluster.loads().total() == 30
+    assert "net0" not in cluster.loads()
+
+
+def test_a_rebuild_takes_the_standby_down_and_lets_it_be_built():
+    cluster = cluster_of(2, 1)
+    (binding,) = cluster.view.bindings
+    active, standby = cluster.members(binding)
+    cluster.ask(kind=OperationKind.REBUILD, steps=(Step(agent_id=standby, routers=("r000",)),))
+    cluster.step()
+    assert cluster.view.operations[0].carried_out == ()
+    cluster.view = replace(cluster.view, absent=(Absent(router_id="r000", agent_id=standby),))
+    cluster.step()
+    assert cluster.view.operations[0].carried_out == (0,)
+    cluster.view = replace(cluster.view, absent=(), unready=(Unready(router_id="r000", agent_id=standby),))
+    made = plan(cluster.view, POLICY)
+    assert made.progress[0].outcome is None
+    cluster.view = replace(cluster.view, unready=())
+    cluster.step()
+    assert cluster.outcomes["op"] == (OperationState.DONE, 2, 2)
+
+    cluster.ask(kind=OperationKind.REBUILD, steps=(Step(agent_id=active, routers=("r000",)),))
+    cluster.step()
+    assert cluster.outcomes["op"][0] is OperationState.FAILED
