@@ -120,7 +120,7 @@ class Operator:
         if not left:
             moving = [pair for pair in mine.values() if pair.active_agent_id == step.agent_id]
             unsettled = [pair for pair in moving if not self._pace.is_settled(pair)]
-            return f"pair {unsettled[0].id} is being handed over" if unsettled else ""
+            return f"pair {unsettled[0].id} is being handed over" if unsettled else self._leave_zone(step, mine)
         for agent_id in (source, step.agent_id):
             if why := board.why_unwilling(agent_id):
                 return f"{board.host(agent_id)} is {why}"
@@ -130,6 +130,26 @@ class Operator:
         if not outside and own is not None:
             return self._hand_over(own, step.agent_id, f"rebalance of {len(staged)} routers")
         return self._stage(step, outside, own, left)
+
+    def _leave_zone(self, step: Step, mine: Mapping[str, Pair]) -> str:
+        """Who gave the routers stands by now; if it is in the taker's zone, one of another zone does better."""
+        board, source = self._board, str(step.from_agent_id)
+        zone = board.agents[step.agent_id].zone
+        if board.agents[source].zone != zone:
+            return ""
+        routers = {router.id: router for router in self._view.routers}
+        left = 0
+        for router_id, pair in mine.items():
+            if pair.members != (step.agent_id, source) or router_id not in routers:
+                continue
+            standby = board.standby_for(routers[router_id], step.agent_id, (source,))
+            if standby is None or board.agents[standby].zone == zone:
+                continue
+            left += 1
+            if self._pace.take(source):
+                why = f"rebalance: {board.host(standby)} is in another zone than {board.host(step.agent_id)}"
+                board.bind_to_pair(router_id, step.agent_id, standby, why)
+        return f"{left} routers get a standby in another zone" if left else ""
 
     def _stage(self, step: Step, outside: list[str], own: Pair | None, at: Mapping[str, Pair]) -> str:
         board, source = self._board, str(step.from_agent_id)

@@ -59,14 +59,7 @@ def _find(
     board: Board, giver: str, routers: list[RouterRequest], load: dict[str, int], agents: list[str]
 ) -> tuple[RouterRequest, str] | None:
     """A router of the giver's, and who has the fewest and can take it; None: it is even enough, or nobody can."""
-    zone = board.agents[giver].zone
-    several_zones = any(board.agents[agent_id].zone != zone for agent_id in load)
-    # the giver stands by afterwards, so it must not be in the taker's zone
-    takers = [
-        agent_id
-        for agent_id in agents
-        if load[giver] - load[agent_id] >= 2 and not (several_zones and board.agents[agent_id].zone == zone)
-    ]
+    takers = [agent_id for agent_id in agents if load[giver] - load[agent_id] >= 2]
     for taker in sorted(takers, key=lambda a: (load[a], a)):
         for router in reversed(routers):
             if taker in _members(board, router) or board.may_host(taker, router):
