@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haqn.clock import Clock
+from haqn.db import operations
 from haqn.db.bindings import LeaderWriter
+from haqn.db.clock import utcnow
 from haqn.db.session import Database
 from haqn.db.snapshot import Facts, Placed, Wanted, outbox_lines, read_placed, read_wanted
 from haqn.exceptions import PlanOutdated
+from haqn.monitor import readiness
+from haqn.monitor.actives import Words, words
 from haqn.monitor.assemble import (
     awaits_active,
     began_or_changed,
@@ -24,12 +28,14 @@ from haqn.monitor.assemble import (
     settled_pairs,
     with_status,
 )
+from haqn.monitor.chronicle import Chronicle
 from haqn.monitor.health import Health, Source
 from haqn.monitor.observed import Observed, Reported
 from haqn.monitor.projection import Projector
 from haqn.monitor.publisher import Publisher
+from haqn.scheduler.operations import Progress
 from haqn.scheduler.planner import plan
-from haqn.scheduler.view import CreatePair, Plan, Policy
+from haqn.scheduler.view import BindToAgent, BindToPair, CreatePair, Plan, Policy, View
 
 LOG = logging.getLogger(__name__)
 
@@ -53,6 +59,7 @@ class Settings:
     poll_interval: float = 1.0
     keep_plans: int = 1000
     enable_new_agents: bool = True
+    keep_events: int = 10_000
     advert_interval_ms: int = 100
 
 
@@ -95,13 +102,29 @@ class Term:
         self._holds: frozenset[str] = frozenset()
         #: pair -> when this term made it (monotonic seconds), until its BACKUP may know it
         self._new_pairs: dict[int, float] = {}
+        #: when the same reports may make for other words to pairs
+        self._say_again_at: float | None = None
+        self._words = Words()
+        #: routers that were bound anew, of which etcd does not know yet
+        self._unprojected: set[str] = set()
+        #: grows each time that documents were compared with etcd's
+        self._publications = 0
+        #: what SQL says of the operations, as far as this term wrote it
+        self._told: dict[str, Progress] = {}
+        self._chronicle = Chronicle(
+            database,
+            writer,
+            clock,
+            advert_interval_ms=settings.advert_interval_ms,
+            keep_events=settings.keep_events,
+        )
         self._done: list[str] = []
 
     def wait_for(self) -> float:
         """Seconds after which a cycle is due even if nobody asks for one."""
         due = [made_at + _AWAIT_ACTIVE for made_at in self._new_pairs.values()]
-        if self._replan_at is not None:
-            due.append(self._replan_at)
+        moments = (self._replan_at, self._say_again_at, self._chronicle.due())
+        due += [moment for moment in moments if moment is not None]
         now = self._clock.monotonic()
         return min([self._settings.poll_interval, *(max(0.0, moment - now) for moment in due)])
 
@@ -116,6 +139,12 @@ class Term:
         self._health.works(Source.SQL)
         self._project(facts, reported)
         self._promote(facts, reported)
+        self._done += self._chronicle.look(
+            facts,
+            reported,
+            self._publisher.generation_of,
+            basis=(self._facts_version, reported.version, self._publications),
+        )
         if self._done:
             LOG.info(
                 "epoch %d: %s (%.3f s)", self._writer.epoch, "; ".join(self._done), self._clock.monotonic() - began
@@ -168,7 +197,9 @@ class Term:
     def _plan(self, facts: Facts, reported: Reported) -> Facts:
         for _ in range(_PLAN_TRIES):
             now = self._clock.monotonic()
-            basis = (self._facts_version, reported.version, dict(self._publisher.vacated))
+            ready_matters = readiness.is_needed(facts, reported)
+            published = self._publications if ready_matters else 0
+            basis = (self._facts_version, reported.version, dict(self._publisher.vacated), published)
             if basis == self._planned and (self._replan_at is None or now < self._replan_at):
                 return facts
             view = make_view(
@@ -182,22 +213,52 @@ class Term:
                     "since_sql": self._health.since(Source.SQL),
                 },
             )
+            view = replace(view, release=readiness.release_now(facts.placed, utcnow()))
+            if ready_matters:
+                view = self._with_readiness(view, facts, reported)
             policy = self._settings.policy
             made = plan(view, policy)
+            self._chronicle.note_plan(made, view, policy)
             self._replan_at = None if made.recheck_in is None else now + made.recheck_in
             self._tell_holds(made)
-            if not made.actions:
+            progressed = self._note_progress(made, facts)
+            if not made.actions and not progressed:
                 self._planned = basis
                 return facts
             try:
-                number = self._writer.apply(made, view, policy, keep_plans=self._settings.keep_plans)
-                self._done.append(f"plan {number}: {_sum_up(made)}")
+                if made.actions:
+                    number = self._writer.apply(made, view, policy, keep_plans=self._settings.keep_plans)
+                    self._done.append(f"plan {number}: {_sum_up(made)}")
+                self._unprojected |= {
+                    one.router_id for one in made.actions if isinstance(one, BindToPair | BindToAgent)
+                }
                 self._new_pairs |= {one.pair_id: now for one in made.actions if isinstance(one, CreatePair)}
             except PlanOutdated as error:
                 self._done.append(f"planned anew, because {error}")
             self._placed = None
             facts = self._facts()
         return facts
+
+    def _with_readiness(self, view: View, facts: Facts, reported: Reported) -> View:
+        generation_of = self._publisher.generation_of
+        return replace(
+            view,
+            unready=readiness.find_unready(facts, reported, generation_of, self._unprojected),
+            absent=readiness.find_absent(facts, reported, generation_of, self._publisher.manifest_generation),
+        )
+
+    def _note_progress(self, made: Plan, facts: Facts) -> bool:
+        """Write how far operations are, if that is new: says whether it was."""
+        before = {operation.id: operation for operation in facts.placed.operations}
+        told = {one.operation_id: one for one in made.progress if one.operation_id in before}
+        news = [one for one in told.values() if self._told.get(one.operation_id) != one]
+        self._told = told
+        if not news:
+            return False
+        self._writer.write(lambda connection: operations.note_progress(connection, news))
+        kinds = [f"{before[one.operation_id].kind} {one.done}/{one.total} {one.outcome or ''}".rstrip() for one in news]
+        self._note("operations", kinds)
+        return True
 
     def _tell_holds(self, made: Plan) -> None:
         """Say what is held when that changes; a few, for there may be thousands."""
@@ -210,13 +271,34 @@ class Term:
     def _project(self, facts: Facts, reported: Reported) -> None:
         settled = settled_pairs(facts, reported)
         awaiting = self._awaiting(facts, reported)
-        basis = (self._facts_version, settled, awaiting)
+        by_pair = self._choose_words(facts, reported).by_pair
+        withheld = readiness.withheld(facts, reported)
+        basis = (self._facts_version, settled, awaiting, by_pair, withheld)
         if basis == self._projected and not self._publisher.in_doubt:
             return
-        count = self._publisher.publish(self._projector.project(facts, settled, awaiting))
+        projection = self._projector.project(facts, settled, awaiting, by_pair)
+        for host, router_id in withheld:
+            projection[host].pop(("routers", router_id), None)
+        count = self._publisher.publish(projection)
         self._projected = basis
+        self._publications += 1
+        self._unprojected.clear()
         if count:
             self._done.append(f"documents written in {count} transactions")
+
+    def _choose_words(self, facts: Facts, reported: Reported) -> Words:
+        now = self._clock.monotonic()
+        sources = (now - self._began_at, self._health.since(Source.ETCD), self._health.since(Source.SQL))
+        believed_in = self._settings.policy.lease_ttl - min(sources)
+        chosen = words(facts, reported, now=now, deaths_believed=believed_in <= 0)
+        again = [delay for delay in (chosen.recheck_in, believed_in) if delay is not None and delay > 0]
+        self._say_again_at = now + min(again) if again else None
+        before = {pair_id for pair_id, word in self._words.by_pair.items() if word.yields}
+        after = {pair_id for pair_id, word in chosen.by_pair.items() if word.yields}
+        self._note("told to yield", [f"pair {pair_id}" for pair_id in sorted(after - before)])
+        self._note("need not yield", [f"pair {pair_id}" for pair_id in sorted(before - after)])
+        self._words = chosen
+        return chosen
 
     def _awaiting(self, facts: Facts, reported: Reported) -> frozenset[int]:
         """Pairs that their BACKUP must not know yet. Once it may, it may for good; and only the leader that made a
