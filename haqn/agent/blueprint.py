@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from haqn.agent import diff
+from haqn.agent import diff, ra
 from haqn.documents import NetworkDocument, RouterDocument, RouterPort, ports_of
 from haqn.exceptions import HostError, InvalidDocument
 from haqn.linux.netlink import RouteEntry, is_link_local
@@ -111,6 +111,15 @@ def rules(router: RouterDocument) -> dict[str, object]:
         "gateway_address": addresses[0] if addresses else None,
         "enable_snat": router.enable_snat,
     }
+
+
+def advertisements(planned: Iterable[PlannedPort], indexes: Mapping[str, int]) -> dict[int, bytes]:
+    """Index of a device -> the router advertisement that it sends to hosts of IPv6. `indexes`: of the devices."""
+    messages = {
+        indexes[port.device]: ra.message(port.document.mac_address, port.mtu, port.document.fixed_ips)
+        for port in planned
+    }
+    return {index: message for index, message in messages.items() if message is not None}
 
 
 def announcement(port: PlannedPort, tap_index: int) -> list[str]:

@@ -7,6 +7,7 @@ router at a time each. What is to be is said by `blueprint`, the inside of a nam
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,11 +15,15 @@ from dataclasses import dataclass, replace
 import jinja2
 
 from haqn.agent import blueprint, diff, namespace
+from haqn.agent.advertiser import Advertiser
 from haqn.agent.blueprint import PlannedPort
 from haqn.agent.networks import quiet
 from haqn.documents import NetworkDocument, RouterDocument
+from haqn.exceptions import HostError
 from haqn.linux import netns
 from haqn.linux.netlink import Link, Netlink
+
+LOG = logging.getLogger(__name__)
 
 OpenPairsNow = Callable[[], diff.OpenPairs]
 
@@ -58,7 +63,14 @@ def _rows(ports: list[_Present]) -> dict[int, tuple[str, ...]]:
 class Routers:
     """The routers of this host."""
 
-    def __init__(self, templates: jinja2.Environment, physical_networks: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        templates: jinja2.Environment,
+        physical_networks: Mapping[str, str],
+        advertiser: Advertiser | None = None,
+    ) -> None:
+        """`advertiser`: default none, and IPv6 is not announced."""
+        self._advertiser = advertiser
         self._ruleset = templates.get_template("router.nft.j2")
         self._physical_networks = physical_networks
         #: a netlink handle belongs to one thread, and a new one costs a millisecond
@@ -95,6 +107,8 @@ class Routers:
             namespace.configure(inside, before, indexes, planned)
             gateway_index = None if router.gateway is None else indexes[planned[-1].device]
             namespace.route(inside, before.routes, blueprint.routes(router, gateway_index))
+        if self._advertiser is not None:
+            self._advertiser.write(router.router_id, name, blueprint.advertisements(planned, indexes))
         regrouped = [self._regroup(host, port, open_pairs) for port in ports]
         built = Built(_rows(regrouped), _rows([port for port in regrouped if port.new]))
         if any(port.group != port.planned.group for port in regrouped):
@@ -156,6 +170,8 @@ class Routers:
     def remove(self, router_id: str) -> None:
         """Remove the namespace; its ports go with it."""
         name = diff.namespace(router_id)
+        if self._advertiser is not None:
+            self._advertiser.remove(router_id)
         if netns.exists(name):
             with Netlink.of(name) as inside:
                 devices = inside.links()
@@ -163,6 +179,14 @@ class Routers:
             for tap in blueprint.taps(devices):
                 host.delete_link(tap)
         netns.remove(name)
+
+    def check_health(self) -> None:
+        """To be called once a second: start the advertiser when it died."""
+        if self._advertiser is not None:
+            try:
+                self._advertiser.ensure()
+            except HostError as error:
+                LOG.error("%s", error)
 
     @staticmethod
     def found() -> set[str]:

@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from haqn import conf as haqn_conf
 from haqn import servicemanager, templating
+from haqn.agent.advertiser import Advertiser
 from haqn.agent.networks import Networks
 from haqn.agent.pairs import Pairs, PairsSettings, make_gate
 from haqn.agent.ports import Ports
@@ -60,6 +61,12 @@ def _heartbeat(conf: cfg.ConfigOpts, role: str, started_at: str, physical_networ
         allowed_routers=tuple(conf.agent.allowed_routers),
         allowed_networks=tuple(conf.agent.allowed_networks),
     )
+
+
+def _advertiser(conf: cfg.ConfigOpts) -> Advertiser:
+    run_path = Path(conf.run_path)
+    owner = supervisor.make(supervisor.Kind(conf.agent.supervisor), run_path)
+    return Advertiser(run_path, conf.agent.failover_python, owner)
 
 
 def _keep_ip_firewall_off_bridges() -> None:
@@ -124,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
         listing=source.listing,
         report=source.report,
         networks=Networks(netlink, conf.agent.tunnel_address or conf.agent.ha_address, physical_networks),
-        routers=Routers(templates, physical_networks),
+        routers=Routers(templates, physical_networks, _advertiser(conf)),
         ports=Ports(netlink),
         pairs=pairs,
         workers=conf.agent.workers,

@@ -16,7 +16,7 @@ from haqn.exceptions import HostError
 
 DIRECTORY = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
-_MS_BIND = 4096
+_MS_BIND, _MS_REC, _MS_SHARED = 1 << 12, 1 << 14, 1 << 20
 _MNT_DETACH = 2
 _OWN = b"/proc/thread-self/ns/net"
 
@@ -66,12 +66,23 @@ def exists(name: str) -> bool:
 
 def create(name: str) -> None:
     """Make the namespace. Raises HostError when it cannot be, or is there already."""
-    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _share_directory()
     path = DIRECTORY / name
     path.touch(mode=0o444)
     with _returning():
         _must(_libc.unshare(_CLONE_NEWNET), f"create network namespace {name}")
         _must(_libc.mount(_OWN, os.fsencode(path), b"none", _MS_BIND, None), f"name network namespace {name}")
+
+
+def _share_directory() -> None:
+    """The directory as ip-netns(8) makes it: a mount of its own, whose changes all mount namespaces see. Were it made
+    so after the first of ours, that one could not be removed any more."""
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if os.path.ismount(DIRECTORY):
+        return
+    path = os.fsencode(DIRECTORY)
+    for flags in (_MS_BIND | _MS_REC, _MS_SHARED | _MS_REC):
+        _must(_libc.mount(path, path, b"none", flags, None), f"make {DIRECTORY} a mount of its own")
 
 
 def remove(name: str) -> None:

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import pathlib
+import signal
 import subprocess
+import sys
+import time
 
 import pytest
 
 from haqn import templating
+from haqn.advertiser import daemon
 from haqn.agent import diff
+from haqn.agent.advertiser import Advertiser
 from haqn.agent.pairs import make_gate
 from haqn.documents import FixedIp, Route, RouterDocument
 from haqn.failover import announce
 from haqn.failover.gate import Gate
+from haqn.keepalived.supervisor import OwnSession
 from haqn.linux import netns
 from tests.eventually import eventually
 from tests.functional.host.test_gate import PAIR, bridge_with_a_gated_port, ip
-from tests.functional.host.test_routers import GATEWAY, INTERFACE, NAMESPACE, QG, QR, ROUTER, HostUnderTest, output
+from tests.functional.host.test_routers import (
+    GATEWAY,
+    INTERFACE,
+    NAMESPACE,
+    QG,
+    QR,
+    ROUTER,
+    TENANT,
+    HostUnderTest,
+    output,
+)
 from tests.isolated import isolated
 
 pytestmark = pytest.mark.functional
@@ -151,3 +169,41 @@ def test_announcements_of_takeovers_end_in_bridges_that_learn_from_them():
     with netns.entered("uplink"):
         announce.announce([row], announce.EVERYBODY)
     eventually(lambda: known() == ("fa:16:3e:00:00:07", True))
+
+
+def hears(namespace: str, device: str = "eth0") -> tuple[set[str], set[str]]:
+    """(addresses that the host made of what it was told, its routers)."""
+    (link,) = json.loads(output("ip", "-6", "-j", "address", "show", "dev", device, namespace=namespace))
+    made = {ip["local"] for ip in link["addr_info"] if ip["scope"] == "global"}
+    found = json.loads(output("ip", "-6", "-j", "route", "show", "default", namespace=namespace))
+    return made, {route["gateway"] for route in found}
+
+
+@isolated
+def test_hosts_hear_only_the_open_router_and_keep_it():
+    advertiser = Advertiser(pathlib.Path("/run/haqn"), sys.executable, OwnSession())
+    with HostUnderTest(advertiser) as host, Gate() as gate:
+        host.apply(ROUTER6)
+        host.routers.check_health()
+        ip(
+            "netns add vm",
+            "link add tapvm type veth peer name eth0 address fa:16:3e:00:00:aa netns vm",
+            f"link set tapvm master {diff.bridge(TENANT.network_id)} up",
+        )
+        daemon_pid, _ = eventually(lambda: daemon.find("/run/haqn/advertiser"))
+        ip("-n vm link set eth0 up")
+        time.sleep(1.0)
+        assert hears("vm") == (set(), set()), "a standby was heard"
+        gate.open(PAIR, 60_000)
+        told = {"2001:db8:2:0:f816:3eff:fe00:aa", "2001:db8:3:0:f816:3eff:fe00:aa"}, {"fe80::f816:3eff:fe00:2"}
+        eventually(lambda: hears("vm") == told, timeout=30)
+        assert "mtu 1450" in output("ip", "-6", "route", "show", "default", namespace="vm")
+        # an end of the program is none of the router
+        os.kill(daemon_pid, signal.SIGTERM)
+        eventually(lambda: daemon.find("/run/haqn/advertiser") is None)
+        assert hears("vm") == told
+        host.routers.check_health()
+        eventually(lambda: daemon.find("/run/haqn/advertiser"))
+        host.routers.remove("r1")
+        host.routers.check_health()
+        eventually(lambda: daemon.find("/run/haqn/advertiser") is None)

@@ -8,6 +8,7 @@ import pytest
 
 from haqn import templating
 from haqn.agent import diff
+from haqn.agent.advertiser import Advertiser
 from haqn.agent.networks import Networks
 from haqn.agent.pairs import make_gate
 from haqn.agent.ports import Ports
@@ -78,13 +79,13 @@ def routes(namespace: str) -> set[tuple[str, str]]:
 class HostUnderTest:
     """A host with an uplink and the two networks."""
 
-    def __init__(self) -> None:
+    def __init__(self, advertiser: Advertiser | None = None) -> None:
         subprocess.run(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "wire"], check=True)
         subprocess.run(["ip", "address", "add", "192.0.2.1/24", "dev", "wire"], check=True)
         make_gate(templating.environment())
         self.netlink = Netlink()
         self.networks = Networks(self.netlink, "192.0.2.1", {"physnet1": "eth1"})
-        self.routers = Routers(templating.environment(), {"physnet1": "eth1"})
+        self.routers = Routers(templating.environment(), {"physnet1": "eth1"}, advertiser)
         for network in NETWORKS.values():
             self.networks.apply(network)
 
