@@ -148,6 +148,7 @@ class AgentService:
             self._next_tick = now + _TICK
             if self._pairs is not None:
                 self._pairs.check_health()
+            self._routers.check_health()
         self._read_desired()
         todo = diff.todo(self._desired, self._work.applied)
         change, remove = _by_kind(todo.change), _by_kind(todo.remove)
