@@ -252,10 +252,10 @@ class Term:
         before = {operation.id: operation for operation in facts.placed.operations}
         told = {one.operation_id: one for one in made.progress if one.operation_id in before}
         news = [one for one in told.values() if self._told.get(one.operation_id) != one]
-        self._told = told
         if not news:
             return False
         self._writer.write(lambda connection: operations.note_progress(connection, news))
+        self._told = told
         kinds = [f"{before[one.operation_id].kind} {one.done}/{one.total} {one.outcome or ''}".rstrip() for one in news]
         self._note("operations", kinds)
         return True
