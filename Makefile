@@ -38,6 +38,8 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	shellcheck .ci/* devstack/* bench/run tests/functional/install/*.sh
+	shellcheck --severity=error tests/run
 
 bench: install
 	bench/run
