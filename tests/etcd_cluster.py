@@ -18,6 +18,7 @@ from typing import Any
 
 from haqn.coordination.client import Etcd
 from haqn.exceptions import CoordinationError
+from tests.eventually import eventually
 
 _START_DEADLINE = 30.0
 
@@ -65,6 +66,9 @@ class Member:
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # a thread that is on a processor stops a moment later
+        tasks = pathlib.Path(f"/proc/{self._process.pid}/task")
+        eventually(lambda: all("State:\tT" in (task / "status").read_text() for task in tasks.iterdir()))
 
     def thaw(self) -> None:
         assert self._process is not None
