@@ -168,7 +168,9 @@ def _serve(directory: pathlib.Path, address: str, port: int) -> None:
         file.write_text(_CONFIGURATION.format(directory=directory))
         owner = ["--keystone-user", "root", "--keystone-group", "root"]
         bootstrap = ["--bootstrap-password", PASSWORD, "--bootstrap-region-id", REGION]
-        bootstrap += ["--bootstrap-public-url", f"http://{address}:{port}/v3"]
+        # keystonemiddleware asks for the internal one
+        for interface in ("public", "internal"):
+            bootstrap += [f"--bootstrap-{interface}-url", f"http://{address}:{port}/v3"]
         for command in (
             ["db_sync"],
             ["fernet_setup", *owner],
