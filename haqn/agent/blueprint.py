@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from haqn.agent import diff, ra
 from haqn.documents import NetworkDocument, RouterDocument, RouterPort, ports_of
 from haqn.exceptions import HostError, InvalidDocument
-from haqn.linux.netlink import RouteEntry, is_link_local
+from haqn.linux.rtnetlink import RouteEntry, is_link_local
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _DEFAULT_ROUTES = {4: "0.0.0.0/0", 6: "::/0"}
@@ -31,6 +31,8 @@ class PlannedPort:
     egress: str | None
     group: int
     mtu: int
+    #: that lead through it: on the gateway port only
+    floating_ips: tuple[str, ...] = ()
 
     @property
     def has_ipv6(self) -> bool:
@@ -54,6 +56,9 @@ def check(router: RouterDocument) -> None:
         for route in router.routes:
             ipaddress.ip_network(route.destination)
             ipaddress.ip_address(route.nexthop)
+        for floating_ip in router.floating_ips:
+            ipaddress.IPv4Address(floating_ip.floating_ip_address)
+            ipaddress.IPv4Address(floating_ip.fixed_ip_address)
     except ValueError as error:
         raise InvalidDocument(f"cannot build router {router.router_id}: {error}") from error
 
@@ -63,6 +68,7 @@ def ports(
 ) -> list[PlannedPort]:
     """The ports, the gateway's last. Raises HostError when one's network is not on this host."""
     planned = []
+    floating_ips = tuple(one.floating_ip_address for one in router.floating_ips)
     for port in ports_of(router):
         network = networks.get(port.network_id)
         if network is None:
@@ -77,6 +83,7 @@ def ports(
                 egress=diff.egress(network, physical_networks),
                 group=diff.group(router, port),
                 mtu=min(port.mtu, network.mtu),
+                floating_ips=floating_ips if port is router.gateway else (),
             )
         )
     return planned
@@ -110,6 +117,7 @@ def rules(router: RouterDocument) -> dict[str, object]:
         "gateway_device": diff.gateway_device(gateway.port_id) if gateway is not None and addresses else None,
         "gateway_address": addresses[0] if addresses else None,
         "enable_snat": router.enable_snat,
+        "ipv6": any(_version(ip.ip_address) == 6 for port in ports_of(router) for ip in port.fixed_ips),
     }
 
 
@@ -122,9 +130,10 @@ def advertisements(planned: Iterable[PlannedPort], indexes: Mapping[str, int]) -
     return {index: message for index, message in messages.items() if message is not None}
 
 
-def announcement(port: PlannedPort, tap_index: int) -> list[str]:
-    """Lines for the failover program about the port (see haqn.failover.announce.Row): one for each IP version."""
+def announcement(port: PlannedPort, tap_index: int) -> list[tuple[str, str]]:
+    """(address, line for the failover program, see haqn.failover.announce.Row): the first address of each IP version,
+    by which switches learn where the port is, then the floating addresses."""
     egress, mac = port.egress or "-", port.document.mac_address
-    #: the first address of each
-    addresses = {_version(ip.ip_address): ip.ip_address for ip in reversed(port.document.fixed_ips)}
-    return [f"{tap_index} {egress} {mac} {addresses[version]}" for version in sorted(addresses)]
+    first = {_version(ip.ip_address): ip.ip_address for ip in reversed(port.document.fixed_ips)}
+    addresses = [*(first[version] for version in sorted(first)), *port.floating_ips]
+    return [(address, f"{tap_index} {egress} {mac} {address}") for address in addresses]

@@ -1,15 +1,15 @@
-"""Routers on a host: a namespace each, with ports, addresses, routes, forwarding and source NAT.
+"""Routers on a host: a namespace each, with ports, addresses, routes, forwarding and NAT.
 
 The same on both members of a pair; whether frames pass is the gate's business. `apply` reads the kernel and changes
 only what differs, so creating, updating and adopting after a restart are one thing. Called from several threads, one
-router at a time each. What is to be is said by `blueprint`, the inside of a namespace is `namespace`'s.
+router at a time each. What is to be is said by `blueprint`, the inside of a namespace is `namespace`'s and
+`rules`'.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import jinja2
@@ -18,14 +18,17 @@ from haqn.agent import blueprint, diff, namespace
 from haqn.agent.advertiser import Advertiser
 from haqn.agent.blueprint import PlannedPort
 from haqn.agent.networks import quiet
+from haqn.agent.rules import Rulesets
 from haqn.documents import NetworkDocument, RouterDocument
 from haqn.exceptions import HostError
-from haqn.linux import netns
-from haqn.linux.netlink import Link, Netlink
+from haqn.linux import netns, rtnetlink
+from haqn.linux.rtnetlink import Device, Rtnetlink
 
 LOG = logging.getLogger(__name__)
 
 OpenPairsNow = Callable[[], diff.OpenPairs]
+#: device group -> lines for the failover program (see haqn.failover.announce.Row)
+Rows = Mapping[int, tuple[str, ...]]
 
 
 class MustWait(Exception):
@@ -36,27 +39,30 @@ class MustWait(Exception):
 class Built:
     """What a router is on this host now."""
 
-    #: device group -> lines for the failover program (see haqn.failover.announce.Row)
-    rows: Mapping[int, tuple[str, ...]]
-    #: lines of ports that were not there before
-    new_rows: Mapping[int, tuple[str, ...]]
+    rows: Rows
+    #: lines of addresses that were not there before
+    new_rows: Rows
+    #: what was done, for people
+    changes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Present:
-    """A port that is on this host: its ends, the device group that it is in, and whether it was made just now."""
+    """A port that is on this host: its end there, and the device group that it is in."""
 
     planned: PlannedPort
     tap_index: int
     group: int
-    new: bool
 
 
-def _rows(ports: list[_Present]) -> dict[int, tuple[str, ...]]:
-    """Device group -> what to announce of the ports in it."""
+def _rows(
+    ports: list[_Present], indexes: Mapping[str, int], *, without: Collection[tuple[int, str]] = ()
+) -> dict[int, tuple[str, ...]]:
+    """What to announce of the ports. `without`: (index of the device inside, address)."""
     rows: dict[int, list[str]] = {}
     for port in ports:
-        rows.setdefault(port.group, []).extend(blueprint.announcement(port.planned, port.tap_index))
+        index, lines = indexes[port.planned.device], blueprint.announcement(port.planned, port.tap_index)
+        rows.setdefault(port.group, []).extend(line for address, line in lines if (index, address) not in without)
     return {group: tuple(lines) for group, lines in rows.items()}
 
 
@@ -71,16 +77,8 @@ class Routers:
     ) -> None:
         """`advertiser`: default none, and IPv6 is not announced."""
         self._advertiser = advertiser
-        self._ruleset = templates.get_template("router.nft.j2")
+        self._rulesets = Rulesets(templates)
         self._physical_networks = physical_networks
-        #: a netlink handle belongs to one thread, and a new one costs a millisecond
-        self._handles = threading.local()
-        self._opened: list[Netlink] = []
-
-    def close(self) -> None:
-        """Close the netlink handles of all threads, which must have ended their work."""
-        while self._opened:
-            self._opened.pop().close()
 
     def apply(self, router: RouterDocument, networks: Mapping[str, NetworkDocument], open_pairs: OpenPairsNow) -> Built:
         """Build the router as the document says. `open_pairs()`: what diff.must_wait asks for, at the moment of asking.
@@ -89,54 +87,54 @@ class Routers:
         """
         blueprint.check(router)
         planned = blueprint.ports(router, networks, self._physical_networks)
-        host = self._host()
+        ruleset = self._rulesets.wanted(blueprint.rules(router), router.floating_ips)
         name = diff.namespace(router.router_id)
         fresh = not netns.exists(name)
         if fresh:
             netns.create(name)
-        with netns.entered(name):
-            inside = Netlink()
-            namespace.prepare(self._ruleset.render(blueprint.rules(router)), fresh=fresh)
-        with inside:
+        with Rtnetlink() as host, Rtnetlink.of(name) as inside:
             before = namespace.NOTHING if fresh else namespace.read(inside)
-            self._remove_stale(host, before.links, planned)
-            ports = [self._plug(host, before.links, name, port) for port in planned]
             with netns.entered(name):
-                indexes = {device: Netlink.index(device) for device in ("lo", *(port.device for port in planned))}
-                namespace.set_ip_versions(planned)
+                changes = self._rulesets.apply(router.router_id, ruleset, fresh=fresh)
+                changes += namespace.prepare(tracks=ruleset.translates)
+            self._remove_stale(host, before.devices, planned)
+            ports = [self._plug(host, before.devices, name, port) for port in planned]
+            indexes = {device.name: device.index for device in inside.links().values()}
+            with netns.entered(name):
+                changes += namespace.set_ip_versions(planned)
             namespace.configure(inside, before, indexes, planned)
             gateway_index = None if router.gateway is None else indexes[planned[-1].device]
             namespace.route(inside, before.routes, blueprint.routes(router, gateway_index))
-        if self._advertiser is not None:
-            self._advertiser.write(router.router_id, name, blueprint.advertisements(planned, indexes))
-        regrouped = [self._regroup(host, port, open_pairs) for port in ports]
-        built = Built(_rows(regrouped), _rows([port for port in regrouped if port.new]))
+            if self._advertiser is not None:
+                self._advertiser.write(router.router_id, name, blueprint.advertisements(planned, indexes))
+            regrouped = [self._regroup(host, port, open_pairs) for port in ports]
+        known = {(address.index, address.address) for address in before.addresses}
+        built = Built(
+            _rows(regrouped, indexes),
+            _rows(regrouped, indexes, without=known),
+            (*changes, *host.changes, *inside.changes),
+        )
         if any(port.group != port.planned.group for port in regrouped):
             raise MustWait(f"pair {router.pair_id} is not open here yet")
         return built
 
     # -- parts of apply ------------------------------------------------------------------------
 
-    def _host(self) -> Netlink:
-        if not hasattr(self._handles, "host"):
-            self._handles.host = Netlink()
-            self._opened.append(self._handles.host)
-        handle: Netlink = self._handles.host
-        return handle
-
     @staticmethod
-    def _remove_stale(host: Netlink, present: Mapping[str, Link], planned: list[PlannedPort]) -> None:
+    def _remove_stale(host: Rtnetlink, present: Mapping[str, Device], planned: list[PlannedPort]) -> None:
         devices = {port.device for port in planned}
-        for tap in blueprint.taps(name for name in present if name not in devices):
-            host.delete_link(tap)
+        stale = blueprint.taps(name for name in present if name not in devices)
+        host.apply(rtnetlink.delete_link(tap) for tap in stale)
 
     @staticmethod
-    def _plug(host: Netlink, inside: Mapping[str, Link], name: str, planned: PlannedPort) -> _Present:
+    def _plug(host: Rtnetlink, inside: Mapping[str, Device], name: str, planned: PlannedPort) -> _Present:
         """Make the veth pair in its bridge, shut or open as its group is; or mend what is there."""
-        bridge = Netlink.index(planned.bridge)
-        tap = host.link(planned.tap) if planned.device in inside else None
+        bridge = rtnetlink.index(planned.bridge)
+        tap = host.link(planned.tap)
+        if tap is not None and planned.device not in inside:
+            host.apply([rtnetlink.delete_link(planned.tap)])
+            tap = None
         if tap is None:
-            host.delete_link(planned.tap)
             host.add_veth(
                 planned.tap,
                 group=planned.group,
@@ -147,22 +145,24 @@ class Routers:
                 mtu=planned.mtu,
             )
             netns.set_sysctls(quiet(planned.tap))
-            return _Present(planned, Netlink.index(planned.tap), planned.group, new=True)
+            return _Present(planned, rtnetlink.index(planned.tap), planned.group)
+        changes = []
         if tap.mtu != planned.mtu:
-            host.set_link(tap, mtu=planned.mtu)
+            changes.append(rtnetlink.set_mtu(tap.index, planned.mtu))
         if tap.master != bridge:
-            host.set_link(tap, master=bridge)
+            changes.append(rtnetlink.set_master(tap.index, bridge))
         if not tap.up:
-            host.set_link(tap, state="up")
-        return _Present(planned, tap.index, tap.group, new=False)
+            changes.append(rtnetlink.set_up(tap.index))
+        host.apply(changes)
+        return _Present(planned, tap.index, tap.group)
 
     @staticmethod
-    def _regroup(host: Netlink, port: _Present, open_pairs: OpenPairsNow) -> _Present:
+    def _regroup(host: Rtnetlink, port: _Present, open_pairs: OpenPairsNow) -> _Present:
         """Move the port to its device group, unless that would interrupt something."""
         group = port.planned.group
         if port.group == group or diff.must_wait(port.group, group, open_pairs()):
             return port
-        host.set_group(port.tap_index, group)
+        host.apply([rtnetlink.set_group(port.tap_index, group)])
         return replace(port, group=group)
 
     # -- removal and adoption ------------------------------------------------------------------
@@ -173,12 +173,10 @@ class Routers:
         if self._advertiser is not None:
             self._advertiser.remove(router_id)
         if netns.exists(name):
-            with Netlink.of(name) as inside:
-                devices = inside.links()
-            host = self._host()
-            for tap in blueprint.taps(devices):
-                host.delete_link(tap)
+            with Rtnetlink.of(name) as inside, Rtnetlink() as host:
+                host.apply(rtnetlink.delete_link(tap) for tap in blueprint.taps(inside.links()))
         netns.remove(name)
+        self._rulesets.forget(router_id)
 
     def check_health(self) -> None:
         """To be called once a second: start the advertiser when it died."""

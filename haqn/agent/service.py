@@ -130,7 +130,6 @@ class AgentService:
                 self._stop.wait(_TICK)
             self._wake.wait(self._pause())
         self._executor.shutdown(wait=True, cancel_futures=True)
-        self._routers.close()
 
     def adopt(self) -> None:
         """Note what runs on the host, so that it is undone if a complete listing does not want it."""

@@ -28,6 +28,7 @@ from haqn.exceptions import HostError
 from haqn.keepalived import supervisor
 from haqn.linux import netns
 from haqn.linux.netlink import Netlink
+from haqn.linux.rtnetlink import Rtnetlink
 from haqn.model import AgentType, agent_id
 
 LOG = logging.getLogger(__name__)
@@ -37,12 +38,13 @@ _TYPES = {"l3": AgentType.L3, "bridge": AgentType.LINUX_BRIDGE}
 _NO_BRIDGE_CALLS = ("iptables", "ip6tables", "arptables")
 
 
-def _interface_with(netlink: Netlink, address: str) -> str:
+def _interface_with(address: str) -> str:
     """The device that has the address; raises HostError when none has."""
-    names = {link.index: name for name, link in netlink.links().items()}
-    for index, found, _ in netlink.addresses():
-        if found == address:
-            return names[index]
+    with Rtnetlink() as handle:
+        names = {device.index: name for name, device in handle.links().items()}
+        for found in handle.addresses():
+            if found.address == address:
+                return names[found.index]
     raise HostError(f"cannot find a device with address {address} ([agent] ha_address)")
 
 
@@ -112,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
                     state_path=Path(conf.state_path),
                     host=conf.host,
                     ha_address=conf.agent.ha_address,
-                    ha_interface=_interface_with(netlink, conf.agent.ha_address),
+                    ha_interface=_interface_with(conf.agent.ha_address),
                     uplinks=tuple(sorted(set(physical_networks.values()))),
                     gate_lease_ms=conf.agent.gate_lease_ms,
                     python=conf.agent.failover_python,

@@ -1,4 +1,4 @@
-"""Links, addresses, routes and forwarding entries of one network namespace, by rtnetlink.
+"""Bridges, VXLAN devices and their forwarding entries, by rtnetlink. What routers are made of is `rtnetlink`'s.
 
 The only importer of pyroute2. Speaks in names and plain values; every failure is a HostError that
 says what was tried. A handle belongs to one thread.
@@ -7,8 +7,6 @@ says what was tried. A handle belongs to one thread.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,16 +15,11 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from haqn.exceptions import HostError
-from haqn.linux import netns
 
-_EEXIST, _ENOENT, _ENODEV, _ESRCH, _EADDRNOTAVAIL = 17, 2, 19, 3, 99
+_ENOENT, _ENODEV, _ESRCH, _EADDRNOTAVAIL = 2, 19, 3, 99
 _GONE = (_ENOENT, _ENODEV, _ESRCH, _EADDRNOTAVAIL)
 _IFF_UP = 0x1
 _ALL_ZERO_MAC = "00:00:00:00:00:00"
-#: what haqn writes as the origin of its routes (rtproto), so that it removes no other
-_PROTOCOL = 186
-_MAIN_TABLE = 254
-_RT_SCOPE_LINK = 253
 VXLAN_PORT = 4789
 _NUD_PERMANENT = 0x80
 _NTF_SELF = 0x02
@@ -46,16 +39,6 @@ class Link:
     up: bool
     vxlan_id: int | None = None
     vxlan_local: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RouteEntry:
-    """A route of the main table; destinations `0.0.0.0/0` and `::/0` are the default routes."""
-
-    destination: str
-    nexthop: str
-    #: of the device, for a next hop that every link may have (a link-local address); None: the kernel knows
-    index: int | None = None
 
 
 class _Message(Protocol):
@@ -85,17 +68,6 @@ def _link(message: _Message) -> Link:
     )
 
 
-def is_link_local(address: str) -> bool:
-    """Whether each link has an IPv6 address like this of its own (RFC 4291, section 2.5.6)."""
-    ip = ipaddress.ip_address(address)
-    return ip.version == 6 and ip.is_link_local
-
-
-def _route(route: RouteEntry) -> dict[str, Any]:
-    device = {} if route.index is None else {"oif": route.index}
-    return {"dst": route.destination, "gateway": route.nexthop, "proto": _PROTOCOL, **device}
-
-
 @contextlib.contextmanager
 def _trying(what: str) -> Iterator[None]:
     try:
@@ -107,16 +79,10 @@ def _trying(what: str) -> Iterator[None]:
 
 
 class Netlink:
-    """A handle on the namespace that the calling thread was in when it was made (see `Netlink.of`)."""
+    """A handle on the namespace that the calling thread was in when it was made."""
 
     def __init__(self) -> None:
         self._ip = IPRoute()
-
-    @classmethod
-    def of(cls, namespace: str) -> Netlink:
-        """A handle on a named namespace."""
-        with netns.entered(namespace):
-            return cls()
 
     def __enter__(self) -> Netlink:
         return self
@@ -143,14 +109,6 @@ class Netlink:
                 if error.code in _GONE:
                     return None
                 raise
-
-    @staticmethod
-    def index(name: str) -> int:
-        """The index of a device in the namespace that the thread is in; HostError when there is none. Costs 10 us."""
-        try:
-            return socket.if_nametoindex(name)
-        except OSError as error:
-            raise HostError(f"cannot find network device {name}") from error
 
     def need(self, name: str) -> Link:
         """The device of that name; raises HostError when there is none."""
@@ -192,94 +150,16 @@ class Netlink:
                 vxlan_learning=1,
             )
 
-    def add_veth(
-        self, name: str, *, group: int, master: int, peer: str, peer_namespace: str, peer_mac: str, mtu: int
-    ) -> None:
-        """A veth pair: `name` here, up, a port of bridge `master`, in device group `group` from its first moment on;
-        `peer` in another namespace, still down."""
-        with _trying(f"add veth {name}"), (netns.DIRECTORY / peer_namespace).open() as namespace:
-            self._ip.link(
-                "add",
-                ifname=name,
-                kind="veth",
-                group=group,
-                master=master,
-                state="up",
-                mtu=mtu,
-                peer={"ifname": peer, "address": peer_mac, "mtu": mtu, "net_ns_fd": namespace.fileno()},
-            )
-
     def set_link(self, link: Link, **changes: str | int) -> None:
         """Change `mtu`, `group`, `master`, `address` (strings, integers) or `state` ('up', 'down')."""
         with _trying(f"set {changes} of device {link.name}"):
             self._ip.link("set", index=link.index, **changes)
-
-    def set_up(self, index: int) -> None:
-        with _trying(f"set device {index} up"):
-            self._ip.link("set", index=index, state="up")
-
-    def set_group(self, index: int, group: int) -> None:
-        with _trying(f"move device {index} to group {group}"):
-            self._ip.link("set", index=index, group=group)
 
     def delete_link(self, name: str) -> None:
         """Remove a device; one that is not there is no error."""
         with _trying(f"delete device {name}"):
             try:
                 self._ip.link("del", ifname=name)
-            except NetlinkError as error:
-                if error.code not in _GONE:
-                    raise
-
-    # -- addresses and routes ----------------------------------------------------------------
-
-    def addresses(self, index: int | None = None) -> set[tuple[int, str, int]]:
-        """Addresses of both IP versions as (device index, address, prefix length), without those that belong to one
-        link: the kernel makes these (fe80::/64) itself."""
-        with _trying("list addresses"):
-            found = self._ip.get_addr(family=socket.AF_UNSPEC, **({} if index is None else {"index": index}))
-            return {
-                (m["index"], m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["prefixlen"])
-                for m in found
-                if m["scope"] < _RT_SCOPE_LINK
-            }
-
-    def add_address(self, index: int, address: str, prefix_length: int) -> None:
-        with _trying(f"add address {address}/{prefix_length}"):
-            self._ip.addr("replace", index=index, address=address, prefixlen=prefix_length)
-
-    def delete_address(self, index: int, address: str, prefix_length: int) -> None:
-        with _trying(f"delete address {address}/{prefix_length}"):
-            try:
-                self._ip.addr("del", index=index, address=address, prefixlen=prefix_length)
-            except NetlinkError as error:
-                if error.code not in _GONE:
-                    raise
-
-    def routes(self) -> set[RouteEntry]:
-        """The routes of the main table that haqn made, of both IP versions."""
-        with _trying("list routes"):
-            return self._routes(socket.AF_INET, "0.0.0.0") | self._routes(socket.AF_INET6, "::")
-
-    def _routes(self, family: int, everywhere: str) -> set[RouteEntry]:
-        found = set()
-        for message in self._ip.get_routes(family=family, table=_MAIN_TABLE, proto=_PROTOCOL):
-            nexthop = message.get_attr("RTA_GATEWAY")
-            if message["proto"] != _PROTOCOL or nexthop is None:
-                continue
-            destination = message.get_attr("RTA_DST") or everywhere
-            index = message.get_attr("RTA_OIF") if is_link_local(nexthop) else None
-            found.add(RouteEntry(f"{destination}/{message['dst_len']}", nexthop, index))
-        return found
-
-    def replace_route(self, route: RouteEntry) -> None:
-        with _trying(f"add route {route.destination} via {route.nexthop}"):
-            self._ip.route("replace", **_route(route))
-
-    def delete_route(self, route: RouteEntry) -> None:
-        with _trying(f"delete route {route.destination} via {route.nexthop}"):
-            try:
-                self._ip.route("del", **_route(route))
             except NetlinkError as error:
                 if error.code not in _GONE:
                     raise

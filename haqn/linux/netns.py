@@ -93,12 +93,16 @@ def remove(name: str) -> None:
     path.unlink(missing_ok=True)
 
 
-def set_sysctls(values: dict[str, str]) -> None:
-    """Write `net.*` parameters of the namespace that this thread is in; names as sysctl(8) has them, with slashes."""
+def set_sysctls(values: dict[str, str]) -> list[str]:
+    """Write `net.*` parameters of the namespace that this thread is in where they differ; names as sysctl(8) has them,
+    with slashes. Returns what was changed."""
+    changed = []
     for parameter, value in values.items():
         path = Path("/proc/sys") / parameter
         try:
             if path.read_text().strip() != value:
                 path.write_text(value)
+                changed.append(f"set {parameter} to {value}")
         except OSError as error:
             raise HostError(f"cannot set {parameter} to {value}: {error.strerror}") from error
+    return changed

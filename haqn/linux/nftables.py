@@ -1,20 +1,28 @@
 """nftables rulesets, applied atomically through libnftables (libnftables(3)) in this process.
 
-Knows tables as texts; what is in them is decided by its callers' templates. Every table that is put in place has an
-empty chain whose name is a digest of the table's text, so that an unchanged one is recognised after a restart (nft
-1.0.6 does not tell comments of tables).
+Knows rulesets as texts; what is in them is decided by its callers' templates.
+
+A ruleset that must be known again is sealed: an empty chain's name says from what text it was made and at which
+generation of the namespace's ruleset. Every transaction, whoever makes it, moves the generation on, so that an unbroken
+seal says at the cost of two small messages that nobody has changed anything since, across restarts of this process.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
+import struct
 import threading
+from collections.abc import Sequence
 
 from haqn.exceptions import HostError
+from haqn.failover import nfnetlink
+from haqn.failover.nfnetlink import FAMILY_IPV4, Change, NfTables
 
-_JSON_OUTPUT = 1 << 4
+_ATTR_CHAIN_TABLE, _ATTR_CHAIN_NAME = 1, 3
+_ATTR_GENERATION = 1
+#: the table of family ip that the seal is in
+SEALED_TABLE = "haqn"
 
 
 def _load() -> ctypes.CDLL:
@@ -24,7 +32,6 @@ def _load() -> ctypes.CDLL:
     library.nft_ctx_free.argtypes = [ctypes.c_void_p]
     library.nft_ctx_buffer_error.argtypes = [ctypes.c_void_p]
     library.nft_ctx_buffer_output.argtypes = [ctypes.c_void_p]
-    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     library.nft_ctx_set_dry_run.argtypes = [ctypes.c_void_p, ctypes.c_bool]
     library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     for name in ("nft_ctx_get_error_buffer", "nft_ctx_get_output_buffer"):
@@ -38,7 +45,7 @@ _library: ctypes.CDLL | None = None
 _lock = threading.Lock()
 
 
-def run(commands: str, *, check_only: bool = False, as_json: bool = False) -> str:
+def run(commands: str, *, check_only: bool = False) -> str:
     """Give nft commands to the kernel in one transaction, in the namespace that the calling thread is in.
 
     Returns what they print. `check_only` is `nft --check`. Raises HostError with nft's own message.
@@ -52,8 +59,6 @@ def run(commands: str, *, check_only: bool = False, as_json: bool = False) -> st
             _library.nft_ctx_buffer_error(context)
             _library.nft_ctx_buffer_output(context)
             _library.nft_ctx_set_dry_run(context, check_only)
-            if as_json:
-                _library.nft_ctx_output_set_flags(context, _JSON_OUTPUT)
             status = _library.nft_run_cmd_from_buffer(context, commands.encode())
             errors = _library.nft_ctx_get_error_buffer(context).decode(errors="replace")
             output: str = _library.nft_ctx_get_output_buffer(context).decode(errors="replace")
@@ -64,21 +69,44 @@ def run(commands: str, *, check_only: bool = False, as_json: bool = False) -> st
     return output
 
 
-def has_table(family: str, name: str, body: str) -> bool:
-    """Whether table `name` was made from `body`, in the namespace that the calling thread is in."""
-    listing = json.loads(run(f"list chains {family}", as_json=True) or "{}")
-    chains = [item["chain"] for item in listing.get("nftables", []) if "chain" in item]
-    return any((chain["table"], chain["name"]) == (name, _mark(body)) for chain in chains)
+def generation(tables: NfTables) -> int:
+    """The number of the namespace's present ruleset."""
+    answer = tables.ask(0, nfnetlink.GET_GENERATION)
+    if answer is None:
+        raise HostError("cannot read the generation of nf_tables")
+    number: int = struct.unpack_from(">I", answer, 4)[0]
+    return number
 
 
-def _mark(body: str) -> str:
-    return "made_from_" + hashlib.blake2b(body.encode(), digest_size=8).hexdigest()
+def _seal(text: str, at: int) -> str:
+    return f"sealed_{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}_{at}"
 
 
-def replace_table(family: str, name: str, body: str, *, fresh: bool = False) -> None:
-    """Replace table `name` by one with `body` in a single transaction; NAT mappings live on in conntrack.
+def is_sealed(tables: NfTables, text: str) -> bool:
+    """Whether the namespace's ruleset was made from `text`, and is as it was made."""
+    chain = nfnetlink.text(_ATTR_CHAIN_TABLE, SEALED_TABLE)
+    chain += nfnetlink.text(_ATTR_CHAIN_NAME, _seal(text, generation(tables)))
+    return tables.ask(FAMILY_IPV4, nfnetlink.GET_CHAIN, chain) is not None
 
-    `fresh`: there is no such table yet (deleting one costs milliseconds).
+
+def replace_ruleset(tables: NfTables, text: str, more: Sequence[Change] = (), *, fresh: bool = False) -> None:
+    """Replace all of the namespace's ruleset by `text` in a single transaction, and `more`, what nft has no words for,
+    in another one right afterwards; connections live on in conntrack. `fresh`: there is no ruleset yet.
     """
-    remove = "" if fresh else f"add table {family} {name}\ndelete table {family} {name}\n"
-    run(f"{remove}table {family} {name} {{\n chain {_mark(body)} {{ }}\n{body}\n}}\n")
+    sealed_at = generation(tables) + (2 if more else 1)
+    flush = "" if fresh else "flush ruleset\n"
+    run(f"{flush}{text}\nadd chain ip {SEALED_TABLE} {_seal(text, sealed_at)}\n")
+    if more:
+        try:
+            tables.transact(more)
+        except OSError as error:
+            raise HostError(f"cannot add rules: {error}") from error
+
+
+def change_ruleset(tables: NfTables, before: str, after: str, commands: str) -> None:
+    """Make the ruleset that is sealed as `before` by `commands` into what `after` would make, in one transaction."""
+    now = generation(tables)
+    run(
+        f"{commands}\ndelete chain ip {SEALED_TABLE} {_seal(before, now)}\n"
+        f"add chain ip {SEALED_TABLE} {_seal(after, now + 1)}\n"
+    )

@@ -1,11 +1,15 @@
 """Golden configurations as keepalived itself sees them, and rulesets as nft does."""
 
+import dataclasses
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from haqn import templating
+from haqn.agent.rules import Rulesets
+from haqn.documents import FloatingIp
 from haqn.exceptions import HostError
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.keepalived.daemon import Daemon
@@ -48,25 +52,70 @@ def gate() -> str:
     return template.render(first_group=65536, switches_only=SWITCHES_ONLY.hex(":"))
 
 
-def router(**changes: object) -> str:
-    values = {"gateway_device": "qg-1", "gateway_address": "198.51.100.5", "enable_snat": True} | changes
-    return templating.environment().get_template("router.nft.j2").render(**values)
+GATEWAY = {"gateway_device": "qg-1", "gateway_address": "198.51.100.5", "enable_snat": True, "ipv6": False}
+NO_GATEWAY = GATEWAY | {"gateway_device": None, "gateway_address": None}
+FLOATING_IP = FloatingIp(floating_ip_address="198.51.100.9", fixed_ip_address="10.0.0.9")
 
 
 @isolated
 def test_nft_accepts_the_rulesets():
     nftables.run(gate(), check_only=True)
-    for changes in ({}, {"enable_snat": False}, {"gateway_device": None, "gateway_address": None}):
-        nftables.run(f"table ip haqn {{\n{router(**changes)}\n}}", check_only=True)
+    rulesets = Rulesets(templating.environment())
+    for facts in (GATEWAY, GATEWAY | {"enable_snat": False}, NO_GATEWAY, NO_GATEWAY | {"ipv6": True}):
+        nftables.run(rulesets.wanted(facts, [FLOATING_IP]).text, check_only=True)
     assert nftables.run("list ruleset") == "", "a check changes nothing"
 
 
 @isolated
 def test_nft_refuses_a_bad_ruleset_and_the_old_one_stays():
-    nftables.replace_table("ip", "haqn", router())
+    rulesets = Rulesets(templating.environment())
+    good = rulesets.wanted(GATEWAY, [])
+    rulesets.apply("r", good, fresh=True)
     before = nftables.run("list ruleset")
     with pytest.raises(HostError, match="nftables"):
-        nftables.replace_table("ip", "haqn", router(gateway_address="198.51.100.500"))
+        rulesets.apply("r", rulesets.wanted(GATEWAY | {"gateway_address": "198.51.100.500"}, []), fresh=False)
     assert nftables.run("list ruleset") == before
-    assert nftables.has_table("ip", "haqn", router())
-    assert not nftables.has_table("ip", "haqn", router(enable_snat=False))
+    assert rulesets.apply("r", good, fresh=False) == []
+
+
+@isolated
+def test_a_seal_is_broken_by_any_change_and_outlives_the_process():
+    environment = templating.environment()
+    rulesets = Rulesets(environment)
+    few = rulesets.wanted(GATEWAY, [FLOATING_IP])
+    rulesets.apply("r", few, fresh=True)
+    assert Rulesets(environment).apply("r", few, fresh=False) == []
+    made = nftables.run("list ruleset")
+    for change in ("delete element ip haqn to_fixed { 198.51.100.9 }", "flush chain ip haqn leaving", "add table ip x"):
+        nftables.run(change)
+        assert Rulesets(environment).apply("r", few, fresh=False)
+        assert without_seal(nftables.run("list ruleset")) == without_seal(made)
+
+
+@isolated
+def test_floating_ips_are_added_and_removed_as_elements_whatever_their_number():
+    rulesets = Rulesets(templating.environment())
+    many = [
+        FloatingIp(floating_ip_address=f"203.0.{n // 250}.{n % 250}", fixed_ip_address=f"10.1.{n // 250}.{n % 250}")
+        for n in range(2000)
+    ]
+    rulesets.apply("r", rulesets.wanted(GATEWAY, [FLOATING_IP]), fresh=True)
+    rules = len(nftables.run("list chains").splitlines())
+    began = time.process_time()
+    rulesets.apply("r", rulesets.wanted(GATEWAY, many), fresh=False)
+    assert time.process_time() - began < 1.0
+    assert len(nftables.run("list chains").splitlines()) == rules
+    # one of them is another port's now
+    moved = [dataclasses.replace(many[0], fixed_ip_address="10.9.9.9"), *many[1:]]
+    rulesets.apply("r", rulesets.wanted(GATEWAY, moved), fresh=False)
+    listing = nftables.run("list map ip haqn to_fixed")
+    assert "203.0.0.0 : 10.9.9.9" in listing
+    assert listing.count(" : 10.") == 2000
+    changed = nftables.run("list ruleset")
+    nftables.run("add table ip x")
+    rulesets.apply("r", rulesets.wanted(GATEWAY, moved), fresh=False)
+    assert without_seal(nftables.run("list ruleset")) == without_seal(changed)
+
+
+def without_seal(listing: str) -> list[str]:
+    return sorted(line.strip(" \t,") for line in listing.replace(", ", "\n").splitlines() if "sealed_" not in line)

@@ -93,7 +93,6 @@ class HostUnderTest:
         return self
 
     def __exit__(self, *_):
-        self.routers.close()
         self.netlink.close()
 
     def apply(self, router: RouterDocument = ROUTER, pairs: diff.OpenPairs = SHUT):
@@ -177,7 +176,7 @@ def test_applying_again_changes_nothing_and_changes_change_only_what_differs():
         built = host.apply(changed)
         assert [line.split()[2] for line in built.new_rows[PAIR]] == [second.mac_address]
         assert routes(NAMESPACE) == {("default", "198.51.100.1"), ("172.16.0.0/24", "10.0.0.9")}
-        assert "snat" not in output("nft", "list", "ruleset", namespace=NAMESPACE)
+        assert f'oifname "{QG}" ip saddr' not in output("nft", "list", "ruleset", namespace=NAMESPACE)
         unchanged = links(NAMESPACE)[QR]["ifindex"]
         assert unchanged == before[1][QR]["ifindex"]
         host.apply(dataclasses.replace(ROUTER, gateway=None))
