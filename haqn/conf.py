@@ -126,6 +126,12 @@ AGENT_OPTS: list[cfg.Opt] = [
         item_type=cfg_types.String(choices=["l3", "bridge"]),
         help="What this agent does: l3 (hosts routers), bridge (plugs ports bound to this host).",
     ),
+    cfg.StrOpt(
+        "backend",
+        default="linuxbridge",
+        help="How networks are carried and ports plugged: linuxbridge, noop (does nothing, needs no root; without the "
+        "role l3), or what another package brings (entry point group haqn.agent.backends).",
+    ),
     cfg.StrOpt("ha_address", default="", help="Address of this host that VRRP peers send to."),
     cfg.StrOpt("tunnel_address", default="", help="VXLAN tunnel endpoint. Default: ha_address."),
     cfg.DictOpt(

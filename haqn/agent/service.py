@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 
 from haqn.agent import desired as desired_module
 from haqn.agent import diff
+from haqn.agent.backend import NetworkDriver, PortDriver
 from haqn.agent.desired import Desired
 from haqn.agent.diff import Key
-from haqn.agent.networks import Networks
 from haqn.agent.pairs import Pairs
-from haqn.agent.ports import Ports
 from haqn.agent.routers import Built, MustWait, Routers
 from haqn.agent.work import Work
 from haqn.clock import Clock
@@ -77,9 +76,9 @@ class AgentService:
         *,
         listing: Callable[[], Mapping[str, bytes] | None],
         report: Callable[[Status], None],
-        networks: Networks,
+        networks: NetworkDriver,
         routers: Routers,
-        ports: Ports,
+        ports: PortDriver,
         pairs: Pairs | None,
         workers: int,
         clock: Clock,

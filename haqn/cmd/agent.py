@@ -14,10 +14,9 @@ from oslo_config import cfg
 
 from haqn import conf as haqn_conf
 from haqn import servicemanager, templating
+from haqn.agent import backend
 from haqn.agent.advertiser import Advertiser
-from haqn.agent.networks import Networks
 from haqn.agent.pairs import Pairs, PairsSettings, make_gate
-from haqn.agent.ports import Ports
 from haqn.agent.routers import Routers
 from haqn.agent.service import AgentService
 from haqn.agent.source import Source
@@ -99,15 +98,23 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     templates = templating.environment(Path(conf.templates_path) if conf.templates_path else None)
     clock = SystemClock()
-    netlink = Netlink()
     physical_networks = conf.agent.physical_networks
+    tunnel_address = conf.agent.tunnel_address or conf.agent.ha_address
     pairs = None
     try:
         if not conf.agent.ha_address:
             raise HostError("cannot start without [agent] ha_address")
-        make_gate(templates)
-        _keep_ip_firewall_off_bridges()
+        l2 = backend.load(
+            conf.agent.backend,
+            backend.BackendSettings(tunnel_address=tunnel_address, physical_networks=physical_networks),
+        )
+        if l2.in_kernel:
+            make_gate(templates)
+            _keep_ip_firewall_off_bridges()
+        elif "l3" in conf.agent.roles:
+            raise HostError(f"cannot host routers with [agent] backend {conf.agent.backend}: leave l3 out of roles")
         if "l3" in conf.agent.roles:
+            netlink = Netlink()
             pairs = Pairs(
                 PairsSettings(
                     run_path=Path(conf.run_path),
@@ -122,8 +129,6 @@ def main(arguments: list[str] | None = None) -> int:
                 ),
                 templates,
             )
-        for interface in physical_networks.values():
-            netlink.need(interface)
     except HostError as error:
         LOG.error("%s", error)
         return 1
@@ -132,9 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
     service = AgentService(
         listing=source.listing,
         report=source.report,
-        networks=Networks(netlink, conf.agent.tunnel_address or conf.agent.ha_address, physical_networks),
+        networks=l2.networks,
         routers=Routers(templates, physical_networks, _advertiser(conf)),
-        ports=Ports(netlink),
+        ports=l2.ports,
         pairs=pairs,
         workers=conf.agent.workers,
         clock=clock,
