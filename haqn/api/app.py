@@ -9,9 +9,10 @@ import falcon
 from oslo_config import cfg
 from oslo_policy.policy import RuleDefault
 
-from haqn.api import errors, extensions, policies, quantum_v1
+from haqn.api import errors, extensions, ha, limits, policies, quantum_v1
 from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
+from haqn.api.buckets import SharedBuckets
 from haqn.api.context import Context
 from haqn.api.dhcp import AgentsOfNetwork, NetworkOfAgent, NetworksOfAgent
 from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions, describe_extensions
@@ -19,6 +20,7 @@ from haqn.api.endpoints import Collection, Item, context_of
 from haqn.api.floatingips import FLOATINGIP
 from haqn.api.ipavailability import NETWORK_IP_AVAILABILITY
 from haqn.api.livestate import LiveState
+from haqn.api.metrics import Measured
 from haqn.api.networks import NETWORK, SUBNET
 from haqn.api.nudge import Nudge
 from haqn.api.policy import Policy
@@ -71,6 +73,7 @@ def routes(
     return (
         common
         | quantum_v1.routes(services)
+        | ha.routes(services)
         | {
             "/": Versions(),
             "/healthz": Health(),
@@ -99,20 +102,32 @@ def routes(
     )
 
 
-def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts) -> App:
-    """The application of one process. What it is given must be started (and stopped) by the caller."""
+def create_app(
+    database: Database,
+    live_state: LiveState,
+    nudge: Nudge,
+    conf: cfg.ConfigOpts,
+    buckets: SharedBuckets | None = None,
+) -> App:
+    """The application of one process. What it is given must be started (and stopped) by the caller.
+
+    `buckets` are those of all processes; without them no project has a limit.
+    """
     added = extensions.load()
     resources = extensions.extended(RESOURCES, added)
     services = Services(database=database, settings=Settings.from_conf(conf), live_state=live_state, nudge=nudge)
-    rules = [rule for extension in added for rule in extension.policies]
+    rules = [*ha.RULES, *(rule for extension in added for rule in extension.policies)]
     policy = Policy(conf, policies.defaults(resources, rules))
-    app: App = falcon.App(middleware=[_Requests(conf, policy), Guard(resources, rules, database)])
+    limited = [] if buckets is None else [limits.ByProject(limits.from_conf(conf, "project", buckets))]
+    measured = Measured()
+    app: App = falcon.App(middleware=[measured, _Requests(conf, policy), *limited, Guard(resources, rules, database)])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     errors.install(app)
     app.add_error_handler(quantum_v1.Fault, quantum_v1.on_fault)
     for template, resource in routes(services, resources, added).items():
         app.add_route(template, resource)
+    app.add_route("/metrics", measured)
     return app
 
 

@@ -31,6 +31,11 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "extraroute-atomic": ("Extra routes, one by one", "Static routes are added and removed without the others."),
     "fip-port-details": ("Floating IP port details", "Floating IPs tell of the port that they lead to."),
     "filter-validation": ("Filter validation", "An unknown filter is an error."),
+    "haqn-ha": (
+        "High availability for operators",
+        "Under /v2.0/haqn: routers' members, agents, the monitor, operations, failovers and availability.",
+    ),
+    "haqn-redundancy": ("Redundancy of routers", "Whether a router would take the next failure: full, degraded, none."),
     "ip-substring-filtering": ("IP address substring filtering", "Lists of ports by a part of an address."),
     "l3-agent-scheduler-ha-chassis-priority": (
         "Priorities of a router's L3 agents",

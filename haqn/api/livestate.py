@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Protocol, TypeVar
 
+from haqn.api.generations import DocumentPlace, read_generations
 from haqn.coordination import keys
 from haqn.coordination.client import Etcd
 from haqn.coordination.informer import Informer
 from haqn.coordination.operations import KeyValue
 from haqn.coordination.state import Changed, Deleted, Event, Synced
-from haqn.documents import PairReport, decode
-from haqn.exceptions import InvalidDocument
+from haqn.documents import LeaderRecord, PairReport, SyncReport, decode
+from haqn.exceptions import CoordinationError, InvalidDocument
 from haqn.model import AgentType, VrrpState, agent_id
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Seconds without a word from etcd after which nothing is known any more. Far above the normal staleness (1.5).
 LONGEST_SILENCE = 10.0
+#: Seconds that a request waits for etcd's answer.
+_ASKING = 1.0
 _AGENT_TYPES = frozenset(AgentType)
 
 
@@ -37,18 +42,21 @@ class LiveState(Protocol):
         """What keepalived on `host` last said about the pair."""
         ...
 
+    def pair_report(self, host: str, pair_id: int) -> PairReport | None:
+        """All that the agent on `host` last said about the pair."""
+        ...
 
-class NoLiveState:
-    """Knows nothing."""
+    def sync_report(self, host: str) -> SyncReport | None:
+        """How far the agents on `host` have come with what they should do."""
+        ...
 
-    def known(self) -> bool:
-        return False
+    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, int]:
+        """The generations of these documents in etcd, asked for now; of those that there are, and can be read soon."""
+        ...
 
-    def alive(self, agent_id: str) -> bool | None:  # noqa: ARG002 the signature is LiveState's
-        return None
-
-    def pair_state(self, host: str, pair_id: int) -> VrrpState | None:  # noqa: ARG002 the signature is LiveState's
-        return None
+    def leader(self) -> LeaderRecord | None:
+        """Which monitor leads, asked for now; `holder` is empty when none does."""
+        ...
 
 
 class EtcdLiveState:
@@ -56,8 +64,10 @@ class EtcdLiveState:
 
     def __init__(self, etcd: Etcd, *, longest_silence: float = LONGEST_SILENCE) -> None:
         """Create it anywhere; start it in the process that uses it (after fork)."""
+        self._etcd = etcd
         self._agents: set[str] = set()
-        self._states: dict[tuple[str, int], VrrpState] = {}
+        self._pairs: dict[tuple[str, int], PairReport] = {}
+        self._syncs: dict[str, SyncReport] = {}
         self._longest_silence = longest_silence
         self._heartbeats = Informer(etcd, keys.AGENTS, self._heartbeat_changed)
         self._reports = Informer(etcd, keys.OBSERVED, self._report_changed)
@@ -82,9 +92,28 @@ class EtcdLiveState:
         return agent_id in self._agents
 
     def pair_state(self, host: str, pair_id: int) -> VrrpState | None:
-        if not self._states_known.is_set() or self._reports.staleness > self._longest_silence:
+        report = self.pair_report(host, pair_id)
+        return None if report is None else report.state
+
+    def pair_report(self, host: str, pair_id: int) -> PairReport | None:
+        return self._pairs.get((host, pair_id)) if self._reports_are_fresh() else None
+
+    def sync_report(self, host: str) -> SyncReport | None:
+        return self._syncs.get(host) if self._reports_are_fresh() else None
+
+    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, int]:
+        return read_generations(self._etcd, wanted) if self.known() else {}
+
+    def leader(self) -> LeaderRecord | None:
+        try:
+            item = self._etcd.get(keys.LEADER, deadline=_ASKING)
+            return LeaderRecord(holder="") if item is None else decode(item.value, LeaderRecord)
+        except (CoordinationError, InvalidDocument) as error:
+            LOG.info("who leads is not known: %s", error)
             return None
-        return self._states.get((host, pair_id))
+
+    def _reports_are_fresh(self) -> bool:
+        return self._states_known.is_set() and self._reports.staleness <= self._longest_silence
 
     def _heartbeat_changed(self, event: Event) -> None:
         match event:
@@ -100,13 +129,23 @@ class EtcdLiveState:
     def _report_changed(self, event: Event) -> None:
         match event:
             case Changed(item=item):
-                if (pair := _pair_of(item.key)) is not None and (state := _state_in(item)) is not None:
-                    self._states[pair] = state
+                self._forget_report(item.key)
+                host, kind, object_id = keys.split_observed(item.key)
+                if kind == "sync" and (sync := _read(item, SyncReport)) is not None:
+                    self._syncs[host] = sync
+                elif kind == "pairs" and object_id.isdecimal() and (report := _read(item, PairReport)) is not None:
+                    self._pairs[host, int(object_id)] = report
             case Deleted(before=item):
-                if (pair := _pair_of(item.key)) is not None:
-                    self._states.pop(pair, None)
+                self._forget_report(item.key)
             case Synced():
                 self._states_known.set()
+
+    def _forget_report(self, key: str) -> None:
+        host, kind, object_id = keys.split_observed(key)
+        if kind == "sync":
+            self._syncs.pop(host, None)
+        elif kind == "pairs" and object_id.isdecimal():
+            self._pairs.pop((host, int(object_id)), None)
 
 
 def _agent_of(key: str) -> str | None:
@@ -115,14 +154,9 @@ def _agent_of(key: str) -> str | None:
     return agent_id(AgentType(agent_type), host) if agent_type in _AGENT_TYPES else None
 
 
-def _pair_of(key: str) -> tuple[str, int] | None:
-    host, kind, object_id = keys.split_observed(key)
-    return (host, int(object_id)) if kind == "pairs" and object_id.isdecimal() else None
-
-
-def _state_in(item: KeyValue) -> VrrpState | None:
+def _read(item: KeyValue, kind: type[T]) -> T | None:
     try:
-        return decode(item.value, PairReport).state
+        return decode(item.value, kind)
     except InvalidDocument as error:
         LOG.warning("the report at %s is ignored: %s", item.key, error)
         return None

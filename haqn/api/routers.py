@@ -9,7 +9,21 @@ import falcon
 
 from haqn.api.attributes import Attribute, Attributes, standard
 from haqn.api.endpoints import answer, caller_of, context_of, read_object, show_all
-from haqn.api.kinds import Address, Boolean, Cidr, Invalid, Kind, ListOf, Nullable, Only, Record, Text, Uuid, is_uuid
+from haqn.api.kinds import (
+    Address,
+    Boolean,
+    Cidr,
+    Invalid,
+    Kind,
+    ListOf,
+    Nullable,
+    Only,
+    Record,
+    Text,
+    Timestamp,
+    Uuid,
+    is_uuid,
+)
 from haqn.api.resource import Resource
 from haqn.api.services import Services
 from haqn.db import access, interfaces, routers
@@ -59,6 +73,9 @@ ROUTER = Resource(
             Attribute(name="availability_zone_hints", kind=ListOf(Text(), most=16), post=True, default=()),
             Attribute(name="availability_zones", kind=ListOf(Text())),
             Attribute(name="flavor_id", kind=Only(None), post=True),
+            Attribute(name="redundancy", kind=Text(16)),
+            Attribute(name="redundancy_since", kind=Timestamp(), needs="redundancy"),
+            Attribute(name="redundancy_reason", kind=Text(), needs="redundancy"),
         ),
     ),
 )

@@ -220,6 +220,17 @@ STORE = Store(
 )
 
 
+def routers_of(connection: Connection, event_id: str) -> list[Row]:
+    """The routers that an event was about, and their projects. Raises EventNotFound."""
+    event = STORE.bare(connection, event_id)
+    rows = connection.execute(
+        sa.select(_event_routers.c.router_id, _event_routers.c.project_id)
+        .where(_event_routers.c.event_number == event["number"])
+        .order_by(_event_routers.c.router_id)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
 def availability(
     connection: Connection,
     since: datetime.datetime,

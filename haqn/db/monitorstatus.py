@@ -80,6 +80,13 @@ def release(connection: Connection, agents: Collection[str], seconds: float) -> 
     return BrakeRelease(agents=frozenset(agents), released_at=now, expires_at=now + datetime.timedelta(seconds=seconds))
 
 
+def release_held(connection: Connection, agents: Collection[str] | None, seconds: float) -> BrakeRelease:
+    """The same for the deaths that the leader holds back now, unless `agents` says which."""
+    status = read_status(connection)
+    held = status.document.get("dead", ()) if status is not None and status.frozen else ()
+    return release(connection, held if agents is None else agents, seconds)
+
+
 def withdraw_release(connection: Connection) -> None:
     """The brakes are on again."""
     if connection.execute(_release.delete()).rowcount:

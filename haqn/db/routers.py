@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import associations, ipam, ports, tables, tags, zones
+from haqn.db import associations, ipam, ports, redundancy, tables, tags, zones
 from haqn.db.addresses import Subnet
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import INTERFACE_OWNERS, ROUTER_OWNERS, DeviceOwner, interface_owner
@@ -51,9 +51,10 @@ STORE = Store(
     children={
         "external_gateway_info": _load_gateways,
         "availability_zones": zones.load_of_routers,
+        "redundancy": redundancy.load,
         **tags.CHILDREN,
     },
-    conditions=tags.conditions(tables.routers),
+    conditions={"redundancy": redundancy.among, **tags.conditions(tables.routers)},
 )
 
 
@@ -81,7 +82,7 @@ def create(connection: Connection, settings: Settings, values: Row) -> Row:
         },
     )
     gateway = None if port is None else _gateway_info(port["network_id"], enable_snat, port["fixed_ips"])
-    return {**row, "external_gateway_info": gateway, "availability_zones": []}
+    return {**row, "external_gateway_info": gateway, "availability_zones": [], **redundancy.not_looked_at(row)}
 
 
 def update(connection: Connection, settings: Settings, router_id: str, changes: Row) -> Row:

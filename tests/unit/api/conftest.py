@@ -23,6 +23,10 @@ class FakeLiveState:
     def __init__(self):
         self.alive_agents = {}
         self.pair_states = {}
+        self.reports = {}
+        self.syncs = {}
+        self.desired = {}
+        self.led_by = None
 
     def known(self):
         return bool(self.alive_agents)
@@ -32,6 +36,18 @@ class FakeLiveState:
 
     def pair_state(self, host, pair_id):
         return self.pair_states.get((host, pair_id))
+
+    def pair_report(self, host, pair_id):
+        return self.reports.get((host, pair_id))
+
+    def sync_report(self, host):
+        return self.syncs.get(host)
+
+    def generations(self, wanted):
+        return {place: number for place, number in self.desired.items() if place in wanted}
+
+    def leader(self):
+        return self.led_by
 
 
 class FakeNudge:
