@@ -85,6 +85,7 @@ def test_a_router_with_both_versions():
         assert output("cat", f"/proc/sys/net/ipv6/conf/{QR}/forwarding", namespace=NAMESPACE) == "1\n"
         output("ping", "-c", "1", "-W", "1", "2001:db8:1::5", namespace=NAMESPACE)
         rules = output("nft", "list", "ruleset", namespace=NAMESPACE)
+        assert "table ip6 haqn" in rules
         assert "snat to 198.51.100.5" in rules
         lines = [line.split()[2:] for line in built.rows[PAIR]]
         assert [GATEWAY.mac_address, "198.51.100.5"] in lines

@@ -41,6 +41,21 @@ def test_a_gratuitous_arp_is_an_arp_request_for_ones_own_address():
     assert announce.gratuitous_arp(ROW.mac, ROW.address, announce.SWITCHES_ONLY)[32:38] == announce.SWITCHES_ONLY
 
 
+def test_an_address_of_ipv6_is_announced_by_a_routers_neighbour_advertisement():
+    row = announce.Row.parse("7 eth1 fa:16:3e:00:00:01 2001:db8::9")
+    protocol, frame = announce.frame(row, announce.EVERYBODY)
+    assert protocol == 0x86DD
+    assert frame == bytes.fromhex(
+        "3333 0000 0001 fa16 3e00 0001 86dd"  # to all nodes, IPv6
+        "6000 0000 0020 3aff 2001 0db8 0000 0000 0000 0000 0000 0009 ff02 0000 0000 0000 0000 0000 0000 0001"
+        "8800 4303 a000 0000 2001 0db8 0000 0000 0000 0000 0000 0009"  # a router, override; target: the address
+        "0201 fa16 3e00 0001"  # its link-layer address
+    )
+    _, marked = announce.frame(row, announce.SWITCHES_ONLY)
+    assert marked.endswith(b"\x0e\x01" + announce.SWITCHES_ONLY)
+    assert len(marked) == len(frame) + 8
+
+
 def test_the_mark_for_switches_is_a_unicast_local_mac():
     assert announce.SWITCHES_ONLY[0] & 0b11 == 0b10
 

@@ -95,6 +95,32 @@ def test_both_members_get_the_same_router_and_their_own_half_of_the_pair():
     assert found["net2"]["pairs", "65536"] == replace(half, role=Role.BACKUP, peer_host="net1", peer_address="10.0.0.1")
 
 
+def test_routers_announce_prefixes_to_tenants_and_not_to_the_world():
+    def announced(port_id, network_id):
+        made = port(port_id, network_id, ips=["10.1.1.1"])
+        ip = FixedIp(
+            subnet_id="six",
+            ip_address="2001:db8::1",
+            prefix_length=64,
+            gateway_ip="2001:db8::1",
+            ra_mode="slaac",
+            dns_nameservers=("2001:db8::53",),
+        )
+        return replace(made, fixed_ips=(ip,))
+
+    given = facts(
+        agents=[agent_fact("net1"), agent_fact("net2")],
+        networks=[EXT, LAN],
+        routers=[router("r1", gateway=announced("gw", "ext"), interfaces=[announced("if", "lan")])],
+        pairs=[pair(65536, "net1", "net2")],
+        bindings={"r1": 65536},
+    )
+    document = documents(given)["net1"]["routers", "r1"]
+    (outside,), (inside,) = document.gateway.fixed_ips, document.interfaces[0].fixed_ips
+    assert (outside.ra_mode, outside.dns_nameservers, outside.gateway_ip) == (None, (), "2001:db8::1")
+    assert (inside.ra_mode, inside.dns_nameservers, inside.gateway_ip) == ("slaac", ("2001:db8::53",), None)
+
+
 def test_the_backup_of_a_pair_that_awaits_its_active_has_the_router_but_not_the_pair():
     found = documents(cluster(), awaiting={65536})
     assert {host for host in found if ("pairs", "65536") in found[host]} == {"net1"}
