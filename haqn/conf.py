@@ -137,6 +137,12 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.DictOpt(
         "physical_networks", default={}, help="Physical network -> interface that flat networks are bridged to."
     ),
+    cfg.DictOpt(
+        "uplink_targets",
+        default={},
+        help="Physical network -> address beyond it (such as its gateway's) that is asked for by ARP or ND once a "
+        "second. A host where it does not answer yields to one where it does. Default: the carrier alone counts.",
+    ),
     cfg.StrOpt("availability_zone", default="nova", help="Zone that this host fails with."),
     cfg.IntOpt("max_routers", min=0, help="Most routers that this agent takes. Default: no limit."),
     cfg.ListOpt("allowed_routers", default=[], help="Routers (ids) that this agent takes. Default: all."),

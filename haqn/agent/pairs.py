@@ -6,6 +6,7 @@ they are only given priorities, and read.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import logging
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 import jinja2
 
 from haqn.agent.diff import OpenPairs
+from haqn.agent.uplinks import Uplinks
 from haqn.clock import isoformat
 from haqn.documents import PairDocument, PairReport
 from haqn.exceptions import HaqnError, HostError
@@ -103,8 +105,10 @@ def way_of_yielding(document: PairDocument, carried_epoch: int, level: int | Non
 class Pairs:
     """All pairs of this host."""
 
-    def __init__(self, settings: PairsSettings, templates: jinja2.Environment) -> None:
+    def __init__(self, settings: PairsSettings, templates: jinja2.Environment, uplinks: Uplinks | None = None) -> None:
+        """`uplinks`: what is known of those in the settings besides their carrier."""
         self._settings = settings
+        self._uplinks = uplinks
         self._templates = templates
         directory, epochs = settings.run_path / "pairs", settings.state_path / "pairs"
         for path in (directory, epochs):
@@ -242,6 +246,17 @@ class Pairs:
         except FileNotFoundError:
             return 0
 
+    def tell_uplinks(self) -> None:
+        """Tell keepalived which uplinks lead nowhere. To be called once a second."""
+        if self._uplinks is None:
+            return
+        dead = {is_master: self._uplinks.leading_nowhere(is_master=is_master) for is_master in (True, False)}
+        for pair in self._documents:
+            count = len(dead[self.state.is_master(pair)])
+            if count != self.state.dead_uplinks(pair):
+                LOG.warning("pair %d: %d uplinks with a carrier lead nowhere", pair, count)
+                self.state.write_dead_uplinks(pair, count)
+
     def write_rows(self, by_group: Mapping[int, list[str]], *, keep_others: bool) -> None:
         """What to announce for each pair. `keep_others`: lines about other MACs stay in the files."""
         written = {line.split()[2] for lines in by_group.values() for line in lines}
@@ -268,7 +283,16 @@ class Pairs:
         """What VRRP says of each pair that keepalived has spoken of."""
         found = ((document, self.state.observed(pair)) for pair, document in sorted(self._documents.items()))
         with Gate() as gate:
-            return [self._report(document, seen, gate) for document, seen in found if seen is not None]
+            reports = [self._report(document, seen, gate) for document, seen in found if seen is not None]
+        uplinks = self._uplinks
+        if uplinks is None:
+            return reports
+        silent = uplinks.without_carrier()
+        dead = {is_master: uplinks.leading_nowhere(is_master=is_master) for is_master in (True, False)}
+        return [
+            dataclasses.replace(one, dead_uplinks=tuple(sorted({*silent, *dead[one.state is VrrpState.MASTER]})))
+            for one in reports
+        ]
 
     def _report(self, document: PairDocument, observed: Observed, gate: Gate) -> PairReport:
         pair = document.pair_id

@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between looks at what cannot wake the loop: keepalived's health
 _TICK = 1.0
-#: seconds until the next look at what waits: a tap that is not there, a gate that is not open
+#: seconds until the next look at what waits: a tap that is not there, a gate that is not open, an answer to the leader
 _LOOK_AGAIN = 0.25
 
 
@@ -105,6 +105,16 @@ class AgentService:
 
     # -- called from other threads -----------------------------------------------------------
 
+    @property
+    def status(self) -> Status | None:
+        """What the agent has said last; None: nothing yet."""
+        return self._status
+
+    @property
+    def in_flight(self) -> int:
+        """Routers that are being worked on."""
+        return len(self._work.in_flight)
+
     def poke(self) -> None:
         """Something may have changed."""
         self._wake.set()
@@ -146,6 +156,7 @@ class AgentService:
             self._next_tick = now + _TICK
             if self._pairs is not None:
                 self._pairs.check_health()
+                self._pairs.tell_uplinks()
             self._routers.check_health()
         self._read_desired()
         todo = diff.todo(self._desired, self._work.applied)
@@ -171,6 +182,8 @@ class AgentService:
         retry = self._work.next_retry(self._clock.monotonic())
         if retry is not None:
             pauses.append(retry)
+        if self._pairs is not None and self._pairs.is_asked():
+            pauses.append(_LOOK_AGAIN)
         return min(pauses)
 
     def _read_desired(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import signal
 import socket
@@ -13,20 +14,22 @@ from pathlib import Path
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn import servicemanager, templating
+from haqn import metrics, servicemanager, templating
 from haqn.agent import backend
 from haqn.agent.advertiser import Advertiser
+from haqn.agent.metrics import AgentMetrics
 from haqn.agent.pairs import Pairs, PairsSettings, make_gate
+from haqn.agent.probe import probe
 from haqn.agent.routers import Routers
 from haqn.agent.service import AgentService
 from haqn.agent.source import Source
-from haqn.clock import SystemClock, isoformat
+from haqn.agent.uplinks import Uplinks
+from haqn.clock import Clock, SystemClock, isoformat
 from haqn.coordination.client import Etcd
 from haqn.documents import Heartbeat
 from haqn.exceptions import HostError
 from haqn.keepalived import supervisor
 from haqn.linux import netns
-from haqn.linux.netlink import Netlink
 from haqn.linux.rtnetlink import Rtnetlink
 from haqn.model import AgentType, agent_id
 
@@ -70,6 +73,22 @@ def _advertiser(conf: cfg.ConfigOpts) -> Advertiser:
     return Advertiser(run_path, conf.agent.failover_python, owner)
 
 
+def _uplinks(conf: cfg.ConfigOpts, clock: Clock) -> Uplinks:
+    """Raises HostError for a target that cannot be one."""
+    interfaces: Mapping[str, str] = conf.agent.physical_networks
+    targets: dict[str, tuple[str, ...]] = {}
+    for network, target in conf.agent.uplink_targets.items():
+        if network not in interfaces:
+            raise HostError(f"cannot probe {target}: {network} is no physical network of this host (uplink_targets)")
+        try:
+            address = str(ipaddress.ip_address(target))
+        except ValueError as error:
+            raise HostError(f"cannot probe {target} on {network} ([agent] uplink_targets): {error}") from error
+        interface = interfaces[network]
+        targets[interface] = (*targets.get(interface, ()), address)
+    return Uplinks(interfaces.values(), targets, probe, clock)
+
+
 def _keep_ip_firewall_off_bridges() -> None:
     for name in _NO_BRIDGE_CALLS:
         parameter = f"net/bridge/bridge-nf-call-{name}"
@@ -100,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     clock = SystemClock()
     physical_networks = conf.agent.physical_networks
     tunnel_address = conf.agent.tunnel_address or conf.agent.ha_address
-    pairs = None
+    pairs, uplinks = None, None
     try:
         if not conf.agent.ha_address:
             raise HostError("cannot start without [agent] ha_address")
@@ -114,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif "l3" in conf.agent.roles:
             raise HostError(f"cannot host routers with [agent] backend {conf.agent.backend}: leave l3 out of roles")
         if "l3" in conf.agent.roles:
-            netlink = Netlink()
+            uplinks = _uplinks(conf, clock)
             pairs = Pairs(
                 PairsSettings(
                     run_path=Path(conf.run_path),
@@ -128,6 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
                     supervisor=supervisor.Kind(conf.agent.supervisor),
                 ),
                 templates,
+                uplinks,
             )
     except HostError as error:
         LOG.error("%s", error)
@@ -147,10 +167,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
-    if pairs is not None:
+    if pairs is not None and uplinks is not None:
         _listen_for_failover(pairs.state.path, service)
+        uplinks.start()
     source.start([_heartbeat(conf, role, started_at, physical_networks) for role in conf.agent.roles], service.poke)
     LOG.info("agent of %s runs as %s", conf.host, ", ".join(conf.agent.roles))
+    metrics.serve(AgentMetrics(service, source.lease_margin), conf.agent.metrics_host, conf.agent.metrics_port)
     servicemanager.tell(servicemanager.READY)
     service.run()
     servicemanager.tell(servicemanager.STOPPING)
