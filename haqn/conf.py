@@ -81,6 +81,20 @@ API_OPTS: list[cfg.Opt] = [
     cfg.PortOpt("bind_port", default=9696, help="Port to listen on."),
     cfg.IntOpt("workers", default=2, min=1, help="gunicorn worker processes."),
     cfg.IntOpt("threads", default=4, min=1, help="Threads of each worker."),
+    cfg.IntOpt("request_timeout", default=30, min=1, help="Seconds that one request may take, its transfer included."),
+    cfg.FloatOpt(
+        "project_rate",
+        default=50.0,
+        min=0.0,
+        help="Requests a second that a project may send to this host; 0: no limit. Health, metrics and looking at "
+        "agents do not count.",
+    ),
+    cfg.IntOpt("project_burst", default=200, min=1, help="Requests that a project may send at once."),
+    cfg.FloatOpt("address_rate", default=200.0, min=0.0, help="Requests a second from one client address; 0: no limit."),
+    cfg.IntOpt("address_burst", default=1000, min=1, help="Requests that may come from one address at once."),
+    cfg.StrOpt("tls_cert", help="File of the certificate (with its chain) to serve by TLS with."),
+    cfg.StrOpt("tls_key", help="File of the certificate's key."),
+    cfg.StrOpt("tls_client_ca", help="File of the CA whose certificates clients must show. Default: none need."),
     cfg.IntOpt("max_body_size", default=1048576, min=1024, help="Largest request body, in bytes."),
     cfg.StrOpt("base_mac", default="fa:16:3e:00:00:00", help="First three octets of generated MAC addresses."),
     cfg.BoolOpt("default_ha", default=True, help="Value of `ha` for routers that do not say."),
@@ -111,6 +125,8 @@ MONITOR_OPTS: list[cfg.Opt] = [
         help="Hold all changes when more than this part of the agents (and at least two) seem dead at once.",
     ),
     cfg.FloatOpt("poll_interval", default=1.0, min=0.1, help="How often the outbox is read when no nudge comes."),
+    cfg.HostAddressOpt("metrics_host", default="127.0.0.1", help="Address to serve metrics of the monitor on."),
+    cfg.PortOpt("metrics_port", default=9797, min=0, help="Port to serve them on; 0: none."),
     cfg.IntOpt("keep_plans", default=1000, min=0, help="Number of plans kept for replay."),
     cfg.BoolOpt(
         "enable_new_agents",
@@ -148,6 +164,8 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.ListOpt("allowed_routers", default=[], help="Routers (ids) that this agent takes. Default: all."),
     cfg.ListOpt("allowed_networks", default=[], help="Gateway networks (ids) that this agent takes. Default: all."),
     cfg.IntOpt("workers", default=4, min=1, help="Routers that are worked on at once."),
+    cfg.HostAddressOpt("metrics_host", default="127.0.0.1", help="Address to serve metrics of the agent on."),
+    cfg.PortOpt("metrics_port", default=9798, min=0, help="Port to serve them on; 0: none."),
     cfg.IntOpt("gate_lease_ms", default=3000, min=1500, help="Kernel lease of an open gate; refreshed each second."),
     cfg.StrOpt("failover_python", default="/usr/bin/python3", help="Interpreter of the failover program."),
     cfg.StrOpt(

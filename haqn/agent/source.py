@@ -37,6 +37,10 @@ class Source:
         self._load_told_at = 0.0
         self._routers = 0
 
+    def lease_margin(self) -> float:
+        """Seconds for which the lease stays valid even if etcd never answers again."""
+        return self._session.remaining()
+
     def start(self, heartbeats: Iterable[Heartbeat], poke: Callable[[], None]) -> None:
         """`poke` is called from another thread when documents have changed."""
         self._poke = poke

@@ -10,7 +10,7 @@ import sys
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn import servicemanager
+from haqn import metrics, servicemanager
 from haqn.coordination.client import Etcd
 from haqn.db import schema
 from haqn.db.session import Database
@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
+    metrics.serve(service.metrics, conf.monitor.metrics_host, conf.monitor.metrics_port)
     servicemanager.tell(servicemanager.READY)
     service.run()
     servicemanager.tell(servicemanager.STOPPING)

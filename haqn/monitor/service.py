@@ -23,6 +23,7 @@ from haqn.db.session import Database
 from haqn.documents import LeaderRecord, encode
 from haqn.exceptions import CoordinationError, DatabaseUnavailable, NotLeader, StaleLeader, WriteConflict
 from haqn.monitor.health import Health, Source
+from haqn.monitor.metrics import MonitorMetrics
 from haqn.monitor.observed import Observed
 from haqn.monitor.publisher import Publisher
 from haqn.monitor.term import Settings, Term
@@ -82,6 +83,9 @@ class MonitorService:
             Informer(etcd, keys.OBSERVED, self._observed.on_reports, on_change=wake),
         )
         self._nudges = Informer(etcd, keys.NUDGE, on_change=wake, exact=True)
+        self.metrics = MonitorMetrics(
+            database, self._session.remaining, lambda: max(informer.staleness for informer in self._reports)
+        )
         self._desired: Informer | None = None
         self._term: Term | None = None
         #: of the term that we are in, or were in last
@@ -189,6 +193,7 @@ class MonitorService:
             health=self._health,
             settings=self._settings,
             clock=self._clock,
+            metrics=self.metrics,
         )
         LOG.info("%s leads with epoch %d", self._holder, epoch)
 
@@ -197,6 +202,7 @@ class MonitorService:
             self._desired.stop()
             self._desired = None
         self._term = None
+        self.metrics.not_leading()
 
     def _give_up(self) -> None:
         """Let go of the election key, if it is still ours, and stand for election again."""

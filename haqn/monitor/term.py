@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from haqn.clock import Clock
@@ -30,6 +31,7 @@ from haqn.monitor.assemble import (
 )
 from haqn.monitor.chronicle import Chronicle
 from haqn.monitor.health import Health, Source
+from haqn.monitor.metrics import MonitorMetrics
 from haqn.monitor.observed import Observed, Reported
 from haqn.monitor.projection import Projector
 from haqn.monitor.publisher import Publisher
@@ -76,7 +78,9 @@ class Term:
         health: Health,
         settings: Settings,
         clock: Clock,
+        metrics: MonitorMetrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._database = database
         self._writer = writer
         self._publisher = publisher
@@ -145,6 +149,9 @@ class Term:
             self._publisher.generation_of,
             basis=(self._facts_version, reported.version, self._publications),
         )
+        if self._metrics is not None:
+            took = self._clock.monotonic() - began
+            self._metrics.saw(facts, reported, held=len(self._holds), seconds=took)
         if self._done:
             LOG.info(
                 "epoch %d: %s (%.3f s)", self._writer.epoch, "; ".join(self._done), self._clock.monotonic() - began
@@ -217,7 +224,8 @@ class Term:
             if ready_matters:
                 view = self._with_readiness(view, facts, reported)
             policy = self._settings.policy
-            made = plan(view, policy)
+            with self._metrics.planning() if self._metrics is not None else nullcontext():
+                made = plan(view, policy)
             self._chronicle.note_plan(made, view, policy)
             self._replan_at = None if made.recheck_in is None else now + made.recheck_in
             self._tell_holds(made)

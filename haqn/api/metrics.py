@@ -1,0 +1,85 @@
+"""`GET /metrics` of the API, and what it tells: how long requests take, over all worker processes.
+
+Workers share numbers by files (prometheus_client's multiprocess mode), whose directory must be known before the library
+is imported; hence it is imported late here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from typing import Any
+
+import falcon
+
+_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def share_between_processes() -> None:
+    """To be called once, before any worker is made and before `Measured` is."""
+    os.environ[_DIRECTORY] = tempfile.mkdtemp(prefix="haqn-api-metrics-")
+
+
+def forget_process(_server: object, worker: Any) -> None:  # noqa: ANN401 - gunicorn has no types
+    """A worker has ended: what it had in flight is not. gunicorn's child_exit."""
+    if _DIRECTORY in os.environ:
+        from prometheus_client import multiprocess  # noqa: PLC0415 - see above
+
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call] # the library has no type here
+
+
+def end_sharing(_server: object) -> None:
+    """The last process ends. gunicorn's on_exit."""
+    if _DIRECTORY in os.environ:
+        shutil.rmtree(os.environ[_DIRECTORY], ignore_errors=True)
+
+
+class Measured:
+    """Middleware and resource."""
+
+    def __init__(self) -> None:
+        import prometheus_client  # noqa: PLC0415 - see above
+
+        self._own = prometheus_client.CollectorRegistry()
+        self._seconds = prometheus_client.Histogram(
+            "haqn_api_request_seconds",
+            "Time to the end of an answer, by resource",
+            ["method", "resource", "status"],
+            buckets=_BUCKETS,
+            registry=self._own,
+        )
+        self._in_flight = prometheus_client.Gauge(
+            "haqn_api_requests_in_flight",
+            "Requests that are being answered",
+            registry=self._own,
+            multiprocess_mode="livesum",
+        )
+
+    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
+        request.context.began = time.monotonic()
+        self._in_flight.inc()
+
+    def process_response(
+        self, request: falcon.Request, response: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        self._in_flight.dec()
+        # templates are few and known; paths are neither
+        resource = request.uri_template or "unknown"
+        method = request.method if request.method in falcon.HTTP_METHODS else "other"
+        self._seconds.labels(method, resource, f"{response.status_code // 100}xx").observe(
+            time.monotonic() - request.context.began
+        )
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        import prometheus_client  # noqa: PLC0415 - see above
+        from prometheus_client import multiprocess  # noqa: PLC0415 - see above
+
+        registry = self._own
+        if _DIRECTORY in os.environ:
+            registry = prometheus_client.CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library has no type here
+        response.content_type = prometheus_client.CONTENT_TYPE_LATEST
+        response.data = prometheus_client.generate_latest(registry)
