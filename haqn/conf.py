@@ -90,7 +90,7 @@ API_OPTS: list[cfg.Opt] = [
         "agents do not count.",
     ),
     cfg.IntOpt("project_burst", default=200, min=1, help="Requests that a project may send at once."),
-    cfg.FloatOpt("address_rate", default=200.0, min=0.0, help="Requests a second from one client address; 0: no limit."),
+    cfg.FloatOpt("address_rate", default=200.0, min=0.0, help="The same from one client address; 0: no limit."),
     cfg.IntOpt("address_burst", default=1000, min=1, help="Requests that may come from one address at once."),
     cfg.StrOpt("tls_cert", help="File of the certificate (with its chain) to serve by TLS with."),
     cfg.StrOpt("tls_key", help="File of the certificate's key."),
@@ -128,6 +128,8 @@ MONITOR_OPTS: list[cfg.Opt] = [
     cfg.HostAddressOpt("metrics_host", default="127.0.0.1", help="Address to serve metrics of the monitor on."),
     cfg.PortOpt("metrics_port", default=9797, min=0, help="Port to serve them on; 0: none."),
     cfg.IntOpt("keep_plans", default=1000, min=0, help="Number of plans kept for replay."),
+    cfg.IntOpt("keep_events", default=10000, min=100, help="Number of failovers kept in the ledger."),
+    cfg.IntOpt("pace", default=20, min=1, help="Routers that drains and other operations move at the same time."),
     cfg.BoolOpt(
         "enable_new_agents",
         default=True,

@@ -56,6 +56,10 @@ class SchemaOutdated(HaqnError):
     """The database's schema is not the one that this version of haqn needs."""
 
 
+class ConfigurationRefused(HaqnError):
+    """The options do not go together, or permit what is dangerous; says which."""
+
+
 # -- documents and control plane ------------------------------------------------------------
 
 

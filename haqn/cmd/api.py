@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import sys
+from collections.abc import Callable
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 import gunicorn.app.base
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn.api.app import App, create_app
+from haqn.api import identity, limits, metrics
+from haqn.api.app import create_app
+from haqn.api.buckets import SharedBuckets
 from haqn.api.livestate import EtcdLiveState
 from haqn.api.nudge import EtcdNudge
+from haqn.api.worker import Worker
 from haqn.coordination.client import Etcd
 from haqn.db import schema
 from haqn.db.session import Database
-from haqn.exceptions import DatabaseUnavailable, SchemaOutdated
+from haqn.exceptions import ConfigurationRefused, DatabaseUnavailable, SchemaOutdated
 
 LOG = logging.getLogger(__name__)
 
@@ -24,7 +30,7 @@ LOG = logging.getLogger(__name__)
 _GRACE = 30
 
 
-def build(conf: cfg.ConfigOpts) -> App:
+def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
     """The application with everything it needs, started; call it in the worker, after the fork."""
     etcd = Etcd.from_conf(conf)
     live_state = EtcdLiveState(etcd)
@@ -32,7 +38,9 @@ def build(conf: cfg.ConfigOpts) -> App:
     nudge = EtcdNudge(etcd)
     nudge.start()
     database = Database(conf.database.connection, pool_size=max(conf.database.max_pool_size, conf.api.threads))
-    return create_app(database, live_state, nudge, conf)
+    app: WSGIApplication = create_app(database, live_state, nudge, conf, buckets)
+    limited = limits.by_address(identity.authenticated(app, conf), limits.from_conf(conf, "address", buckets))
+    return identity.behind_proxy(limited, conf)
 
 
 class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -40,14 +48,16 @@ class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicor
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
+        # before the workers are forked, which share it
+        self._buckets = SharedBuckets()
         super().__init__()
 
     def load_config(self) -> None:
         for name, value in server_settings(self._conf).items():
             self.cfg.set(name, value)
 
-    def load(self) -> App:
-        return build(self._conf)
+    def load(self) -> WSGIApplication:
+        return build(self._conf, self._buckets)
 
 
 def server_settings(conf: cfg.ConfigOpts) -> dict[str, Any]:
@@ -56,25 +66,49 @@ def server_settings(conf: cfg.ConfigOpts) -> dict[str, Any]:
     return {
         "bind": f"{host}:{conf.api.bind_port}",
         "proc_name": "haqn-api",
-        "worker_class": "gthread",
+        "worker_class": Worker,
         "workers": conf.api.workers,
         "threads": conf.api.threads,
+        "timeout": conf.api.request_timeout,
         "graceful_timeout": _GRACE,
         "keepalive": 75,
         # clients cut long lists of filters into requests of at most 8 KiB
         "limit_request_line": 8190,
         "control_socket_disable": True,
+        "child_exit": metrics.forget_process,
+        "on_exit": metrics.end_sharing,
+        **_tls_settings(conf),
     }
 
 
+def _tls_settings(conf: cfg.ConfigOpts) -> dict[str, Any]:
+    if not conf.api.tls_cert:
+        return {}
+    return {
+        "certfile": conf.api.tls_cert,
+        "keyfile": conf.api.tls_key,
+        "ca_certs": conf.api.tls_client_ca,
+        "cert_reqs": ssl.CERT_REQUIRED if conf.api.tls_client_ca else ssl.CERT_NONE,
+        "ssl_context": _tls_context,
+    }
+
+
+def _tls_context(_settings: object, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = make()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Serve; returns the exit status when the database cannot be served, otherwise gunicorn ends the process."""
+    """Serve; returns the exit status when it must not serve, otherwise gunicorn ends the process."""
     conf = haqn_conf.load(sys.argv[1:] if arguments is None else arguments, prog="haqn-api")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
+        identity.check(conf)
         schema.check(conf.database.connection)
-    except (SchemaOutdated, DatabaseUnavailable) as error:
+    except (ConfigurationRefused, SchemaOutdated, DatabaseUnavailable) as error:
         LOG.error("%s", error)
         return 1
+    metrics.share_between_processes()
     Server(conf).run()
     return 0

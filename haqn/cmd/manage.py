@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from haqn.api import extensions
 from haqn.clock import SystemClock, isoformat
 from haqn.cmd import configcheck, upgradecheck
 from haqn.cmd.monitor import settings_of
-from haqn.coordination import keys
+from haqn.coordination import keys, roles
 from haqn.coordination.client import Etcd
 from haqn.db import outbox, schema
 from haqn.db.bindings import get_plan, list_plans, switch_over
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="haqn-manage", description=__doc__)
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE")
-    areas = parser.add_subparsers(required=True, metavar="db|config|upgrade|plan|switchover")
+    areas = parser.add_subparsers(required=True, metavar="db|config|upgrade|plan|switchover|etcd-roles")
 
     db = areas.add_parser("db", help="the database's schema").add_subparsers(required=True)
     db.add_parser("upgrade", help="bring the schema up to date").set_defaults(command=_db_upgrade)
@@ -71,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("plan", metavar="ID|FILE", help="the plan's number, or a file with the output of --json")
     replay.add_argument("--json", action="store_true", help="print the plan with its view")
     replay.set_defaults(command=_plan_replay)
+
+    grants = areas.add_parser("etcd-roles", help="print etcdctl commands that give each process the least rights")
+    grants.add_argument("host", nargs="*", metavar="HOST", help="a host with an agent")
+    grants.add_argument(
+        "--certificates", action="store_true", help="users without passwords, known by their certificates' common names"
+    )
+    grants.set_defaults(command=_etcd_roles)
 
     switchover = areas.add_parser("switchover", help="let the other member of a pair be the active one")
     switchover.add_argument("pair", type=int, nargs="+", metavar="PAIR")
@@ -178,6 +186,13 @@ def _switchover(conf: cfg.ConfigOpts, given: argparse.Namespace) -> int:
 
     line = database.write(work)
     _nudge(Etcd.from_conf(conf), line)
+    return 0
+
+
+def _etcd_roles(_conf: cfg.ConfigOpts, given: argparse.Namespace) -> int:
+    wanted = roles.roles(given.host)
+    passwords = {} if given.certificates else {name: secrets.token_urlsafe(24) for name in wanted}
+    print(roles.script(wanted, passwords), end="")
     return 0
 
 

@@ -50,6 +50,11 @@ def desired_port(host: str, port_id: str) -> str:
     return f"{DESIRED}{host}/ports/{port_id}"
 
 
+def observed(host: str) -> str:
+    """The prefix that the agent on `host` reports under."""
+    return f"{OBSERVED}{host}/"
+
+
 def observed_pair(host: str, pair_id: int) -> str:
     """What keepalived says of a pair on a host."""
     return f"{OBSERVED}{host}/pairs/{pair_id}"

@@ -224,6 +224,8 @@ def _write_configuration(lab: Lab, host_spec: HostSpec) -> None:
             "bind_port": API_PORT,
             "auth_strategy": "noauth",
             "allow_noauth_anywhere": True,
+            "project_rate": 0,
+            "address_rate": 0,
         },
         "monitor": {"advert_interval_ms": spec.advert_ms},
         "agent": {

@@ -6,7 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import requests
 
@@ -20,16 +20,32 @@ _PROGRAM = "import sys; from haqn.cmd.api import main; sys.exit(main(sys.argv[1:
 class Server:
     """One haqn-api over a database of its own; dies with the test process."""
 
-    def __init__(self, directory: pathlib.Path, endpoints: Sequence[str], *, workers: int = 3, url: str = "") -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        endpoints: Sequence[str],
+        *,
+        workers: int = 3,
+        url: str = "",
+        api: Mapping[str, object] | None = None,
+        more: str = "",
+    ) -> None:
+        """`api` are more options of that section, `more` is more of the configuration file."""
         self.database_url = url or f"sqlite:///{directory}/haqn.sqlite"
         self.log_file = directory / "log"
         (port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{port}"
+        options: dict[str, object] = {
+            **{"auth_strategy": "noauth", "bind_port": port, "workers": workers, "threads": 4, "vni_max": 400},
+            **{"project_rate": 0, "address_rate": 0},
+            **(api or {}),
+        }
+        self.url = f"{'https' if 'tls_cert' in options else 'http'}://127.0.0.1:{port}"
+        self.verify: bool | str = True
         self._config = directory / "haqn.conf"
         self._config.write_text(
             f"[database]\nconnection = {self.database_url}\n"
             f"[etcd]\nendpoints = {','.join(endpoints)}\n"
-            f"[api]\nauth_strategy = noauth\nbind_port = {port}\nworkers = {workers}\nthreads = 4\nvni_max = 400\n"
+            "[api]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()) + more
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +67,7 @@ class Server:
         assert self.process is not None
         assert self.process.poll() is None, self.log_file.read_text()
         try:
-            return requests.get(f"{self.url}/healthz", timeout=5).ok
+            return requests.get(f"{self.url}/healthz", timeout=5, verify=self.verify).ok
         except requests.ConnectionError:
             return False
 

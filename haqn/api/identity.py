@@ -1,0 +1,114 @@
+"""Authentication: finds out who asks before the API sees a request, by one of three strategies.
+
+What it has found is in the headers X-User-Id, X-Project-Id and X-Roles, which no client can set itself unless the
+strategy is noauth. Versions, health and metrics are for everybody, because load balancers have no credentials.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import webob.exc
+from keystonemiddleware import auth_token
+from oslo_config import cfg
+from oslo_middleware import basic_auth, http_proxy_to_wsgi
+from oslo_middleware.exceptions import ConfigInvalid
+
+from haqn.exceptions import ConfigurationRefused
+
+LOG = logging.getLogger(__name__)
+
+#: Paths that need no identity; exactly these.
+FOR_EVERYBODY = frozenset({"", "/", "/healthz", "/readyz", "/metrics"})
+
+_IDENTITY = ("HTTP_X_USER_ID", "HTTP_X_PROJECT_ID", "HTTP_X_ROLES")
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Whether the API may be served with this strategy. Raises ConfigurationRefused."""
+    if conf.api.auth_strategy == "http_basic":
+        try:
+            basic_auth.validate_auth_file(conf.api.http_basic_auth_user_file)
+        except (ConfigInvalid, webob.exc.HTTPBadRequest) as error:
+            raise ConfigurationRefused(
+                f"cannot use [api] http_basic_auth_user_file {conf.api.http_basic_auth_user_file}: {error}"
+            ) from error
+    if conf.api.auth_strategy != "noauth":
+        return
+    if not (_is_loopback(conf.api.bind_host) or conf.api.allow_noauth_anywhere):
+        raise ConfigurationRefused(
+            f"cannot serve on {conf.api.bind_host} with [api] auth_strategy noauth: everybody who reaches it would be "
+            "an admin (allow_noauth_anywhere permits it)"
+        )
+    LOG.warning("auth_strategy is noauth: everybody who reaches %s is an admin", conf.api.bind_host)
+
+
+def authenticated(app: WSGIApplication, conf: cfg.ConfigOpts) -> WSGIApplication:
+    """`app` behind the strategy of this configuration."""
+    if conf.api.auth_strategy == "noauth":
+        return app
+    guarded = _with_keystone(app, conf) if conf.api.auth_strategy == "keystone" else BasicAuth(app, conf)
+
+    def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        chosen = app if environ.get("PATH_INFO", "") in FOR_EVERYBODY else guarded
+        return chosen(environ, start_response)
+
+    return choose
+
+
+def behind_proxy(app: WSGIApplication, conf: cfg.ConfigOpts) -> WSGIApplication:
+    """`app` that believes a proxy who its clients are, if [oslo_middleware] enable_proxy_headers_parsing says so."""
+    conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
+    if not conf.oslo_middleware.enable_proxy_headers_parsing:
+        return app
+    proxied: WSGIApplication = http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)
+    return proxied
+
+
+def _with_keystone(app: WSGIApplication, conf: cfg.ConfigOpts) -> WSGIApplication:
+    made: WSGIApplication = auth_token.AuthProtocol(app, {"oslo_config_config": conf})
+    return made
+
+
+class BasicAuth:
+    """HTTP basic authentication by a file of bcrypt hashes, which is read anew for each request."""
+
+    def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
+        self._app = app
+        self._file = conf.api.http_basic_auth_user_file
+        self._admins = frozenset(conf.api.http_basic_admins)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            user, password = basic_auth.parse_token(basic_auth.parse_header(environ))
+            basic_auth.authenticate(self._file, user, password)
+        except (webob.exc.HTTPUnauthorized, webob.exc.HTTPBadRequest, ValueError):
+            # ValueError: bcrypt takes no password of more than 72 bytes
+            return _unauthorized(start_response)
+        for name in _IDENTITY:
+            environ.pop(name, None)
+        environ["HTTP_X_USER_ID"] = user
+        environ["HTTP_X_PROJECT_ID"] = user
+        environ["HTTP_X_ROLES"] = "admin" if user in self._admins else "member,reader"
+        return self._app(environ, start_response)
+
+
+def _unauthorized(start_response: StartResponse) -> Iterable[bytes]:
+    error = {"type": "HTTPUnauthorized", "message": "Authentication required", "detail": ""}
+    start_response(
+        "401 Unauthorized", [("Content-Type", "application/json"), ("WWW-Authenticate", 'Basic realm="haqn"')]
+    )
+    return [json.dumps({"NeutronError": error}).encode()]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

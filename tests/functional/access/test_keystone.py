@@ -1,0 +1,81 @@
+"""A real Keystone, the real `openstack` command, and haqn-api behind keystonemiddleware: two projects and an admin."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+import requests
+
+
+@pytest.fixture
+def server(keystone, make_server):
+    with make_server(keystone.middleware_options("haqn"), auth_strategy="keystone") as server:
+        yield server
+
+
+class Cloud:
+    """The `openstack` command as one user."""
+
+    def __init__(self, keystone, user, project):
+        self._environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore"}
+        self._environment |= keystone.environment(user, project)
+
+    def run(self, command):
+        program = [os.path.join(os.path.dirname(sys.executable), "openstack"), *shlex.split(command)]
+        return subprocess.run(program, env=self._environment, capture_output=True, text=True, timeout=120, check=False)
+
+    def ok(self, command):
+        done = self.run(f"{command} -f json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def test_two_projects_by_the_command_line(keystone, server):
+    alice, bob, admin = (Cloud(keystone, *who) for who in (("alice", "a"), ("bob", "b"), ("admin", "admin")))
+    keystone.add_service("network", "haqn", server.url)
+    endpoints = {entry["Type"]: entry["Endpoints"] for entry in admin.ok("catalog list")}
+    assert any(endpoint["url"] == server.url for endpoint in endpoints["network"])
+    network = alice.ok("network create mine")
+    assert network["provider:network_type"] is None
+    assert network["project_id"] == alice.ok("token issue")["project_id"]
+    assert bob.ok("network list") == []
+    done = bob.run(f"network show {network['id']}")
+    assert done.returncode != 0
+    assert "No Network found" in done.stderr
+    assert bob.run("network create --share ours").returncode != 0
+    assert admin.ok(f"network show {network['id']}")["provider:network_type"] == "vxlan"
+
+
+def test_tokens_and_roles(keystone, server):
+    """What the command line does not show: statuses, readers, unscoped tokens, headers that a client makes up."""
+
+    def call(method, path, token=None, **more):
+        headers = {**more.pop("headers", {}), **({"X-Auth-Token": token} if token else {})}
+        return requests.request(method, f"{server.url}{path}", headers=headers, timeout=30, **more)
+
+    made_up = {"X-Roles": "admin", "X-Project-Id": "a", "X-Identity-Status": "Confirmed"}
+    for headers in ({}, made_up):
+        for path in ("/v2.0/networks", "/v2.0/agents", "/v1.1/tenants/a/networks", "/healthz/", "//v2.0/networks"):
+            answer = call("GET", path, headers=headers)
+            assert answer.status_code == 401, path
+            assert keystone.url in answer.headers["WWW-Authenticate"]
+    for path in ("/", "/healthz", "/readyz"):
+        assert call("GET", path).status_code == 200
+    assert call("GET", "/v2.0/networks", "nonsense").status_code == 401
+    member, reader, admin = (keystone.token(*who) for who in (("alice", "a"), ("carol", "a"), ("admin", "admin")))
+    body = {"network": {"name": "n"}}
+    made = call("POST", "/v2.0/networks", member, json=body).json()["network"]
+    path = f"/v2.0/networks/{made['id']}"
+    assert call("GET", path, reader).json()["network"]["name"] == "n"
+    assert call("GET", path, reader, headers=made_up).json()["network"].keys() == made.keys()
+    assert call("PUT", path, reader, json=body).status_code == 403
+    assert call("POST", "/v2.0/networks", reader, json=body).status_code == 403
+    assert call("DELETE", path, reader).status_code == 403
+    unscoped = keystone.token("alice", None)
+    assert call("POST", "/v2.0/networks", unscoped, json=body).status_code == 403
+    assert call("GET", path, unscoped).status_code == 404
+    assert call("GET", "/v2.0/agents", member).json() == {"agents": []}
+    assert call("DELETE", path, admin).status_code == 204
