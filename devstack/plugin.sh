@@ -108,7 +108,7 @@ function haqn_stop {
 function haqn_stop_forwarding {
     local file pid
     if [[ "$HAQN_SUPERVISOR" == systemd ]]; then
-        sudo systemctl stop haqn-keepalived.service haqn-failover.service || true
+        sudo systemctl stop haqn-keepalived.service haqn-failover.service haqn-advertiser.service || true
     fi
     for file in keepalived.pid pairs/consumer.pid; do
         pid=$(sudo awk 'NR == 1 { print $1 }' "$HAQN_RUN_PATH/$file" 2>/dev/null) || continue

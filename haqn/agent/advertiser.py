@@ -31,7 +31,14 @@ class Advertiser:
         folder = Path(haqn.advertiser.__file__).parent
         sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
         self._version = hashlib.blake2b(sources, digest_size=8).hexdigest()
+        self._forget_lost()
         self._command = [python, "-SIE", str(folder / "run.py"), str(self._directory), self._version]
+
+    def _forget_lost(self) -> None:
+        """Files about namespaces that are gone; `write` makes those that are wanted again."""
+        for file in self._directory.glob(f"*{daemon.SUFFIX}"):
+            if not Path(file.read_text().partition(" ")[0]).exists():
+                file.unlink()
 
     def write(self, router_id: str, namespace: str, messages: Mapping[int, bytes]) -> None:
         """What the router says: index of the device in its namespace -> message. Nothing changes if it says it already.

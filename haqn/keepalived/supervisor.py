@@ -1,4 +1,5 @@
-"""Who owns the processes that must outlive the agent: keepalived, and the consumer of the failover program.
+"""Who owns the processes that must outlive the agent: keepalived, the consumer of the failover program, and the
+advertiser.
 
 Without systemd each gets a session of its own. With it they must be units of their own, for a session is no protection
 there: systemd ends everything in the control group of a unit that it stops, and children stay in it.
@@ -24,7 +25,7 @@ class Supervisor(Protocol):
     def start(self, name: str, command: Sequence[str], log_file: Path | None = None) -> None:
         """Start the program so that nothing that ends this process ends it. Raises HostError.
 
-        `name`: keepalived or failover. `log_file` takes its output where no supervisor does.
+        `name`: keepalived, failover or advertiser. `log_file` takes its output where no supervisor does.
         """
         ...
 
@@ -41,7 +42,8 @@ class OwnSession:
 
 
 class Systemd:
-    """The units haqn-keepalived.service and haqn-failover.service, which run what is in a file of `run_path`."""
+    """The units haqn-keepalived.service, haqn-failover.service and haqn-advertiser.service, which run what is in a file
+    of `run_path`."""
 
     def __init__(self, run_path: Path) -> None:
         self._run_path = run_path

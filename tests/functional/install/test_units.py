@@ -43,7 +43,7 @@ def section(unit: str) -> configparser.SectionProxy:
 
 
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    assert len(UNITS) == 5
+    assert len(UNITS) == 6
     done = verify(*(runnable(tmp_path, unit) for unit in UNITS))
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -54,7 +54,7 @@ def test_systemd_would_find_what_is_wrong(tmp_path: Path) -> None:
     assert "perhaps" in verify(copy).stderr
 
 
-@pytest.mark.parametrize("unit", ["haqn-agent.service", "haqn-keepalived.service", "haqn-failover.service"])
+@pytest.mark.parametrize("unit", [f"haqn-{name}.service" for name in ("agent", "keepalived", "failover", "advertiser")])
 def test_what_handles_network_namespaces_shares_the_hosts_mounts(unit: str) -> None:
     assert not [name for name in MOUNT_NAMESPACE if name in section(unit)]
 
