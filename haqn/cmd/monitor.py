@@ -33,11 +33,13 @@ def settings_of(conf: cfg.ConfigOpts) -> Settings:
         policy=Policy(
             scatter_width=group.scatter_width,
             max_dead_fraction=group.max_dead_fraction,
+            pace=group.pace,
             lease_ttl=float(conf.etcd.lease_ttl),
             role_settle=max(_ROLE_SETTLE, _ROLE_SETTLE_ADVERTS * group.advert_interval_ms / 1000),
         ),
         poll_interval=group.poll_interval,
         keep_plans=group.keep_plans,
+        keep_events=group.keep_events,
         enable_new_agents=group.enable_new_agents,
         advert_interval_ms=group.advert_interval_ms,
     )

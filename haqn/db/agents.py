@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import eligibility, outbox, routers, tables
+from haqn.db import eligibility, operations, outbox, routers, tables
 from haqn.db.bindings import switch_over
 from haqn.db.clock import utcnow
 from haqn.db.session import Connection
@@ -50,9 +50,18 @@ STORE = Store(
 
 
 def update(connection: Connection, _settings: Settings, agent_id: str, changes: Row) -> Row:
-    """Change what an operator may say of an agent. Raises AgentNotFound."""
-    STORE.bare(connection, agent_id, lock=True)
+    """Change what an operator may say of an agent. Raises AgentNotFound.
+
+    `admin_state_up` false is a drain: its routers leave it little by little, which can be followed as an operation.
+    """
+    before = STORE.bare(connection, agent_id, lock=True)
     STORE.update(connection, agent_id, changes)
+    up = changes.get("admin_state_up", before["admin_state_up"])
+    if before["agent_type"] == AgentType.L3 and up != before["admin_state_up"]:
+        if not up:
+            operations.leave(connection, agent_id)
+        elif not before["draining"]:
+            operations.cancel_drains(connection, agent_id)
     return STORE.get(connection, agent_id)
 
 
@@ -155,6 +164,8 @@ def set_priority(connection: Connection, agent_id: str, router_id: str, priority
         return own
     switch_over(connection, pair_id)
     outbox.record(connection, "pair", str(pair_id))
+    taker = agent_id if other == PRIORITIES[0] else hosting[1 - place][0]["id"]
+    operations.switch_over(connection, pair_id, taker)
     return other
 
 

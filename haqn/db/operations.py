@@ -31,6 +31,9 @@ from haqn.scheduler.operations import OPEN_STATES, Operation, OperationKind, Ope
 
 _operations, _agents, _pairs, _bindings = tables.operations, tables.agents, tables.pairs, tables.bindings
 
+#: operations that are over, and are still told of
+_KEPT = 1000
+
 STORE = Store(kind="operation", table=_operations, not_found=OperationNotFound)
 
 
@@ -206,8 +209,18 @@ def _open(
         "finished_at": None,
     }
     connection.execute(_operations.insert().values(row))
+    _prune(connection)
     outbox.record(connection, "operation", row["id"])
     return row
+
+
+def _prune(connection: Connection) -> None:
+    """Forget the oldest of those that are over."""
+    over = _operations.c.open_key.is_(None)
+    newest_first = sa.select(_operations.c.created_at).where(over).order_by(_operations.c.created_at.desc())
+    oldest = connection.scalar(newest_first.offset(_KEPT).limit(1))
+    if oldest is not None:
+        connection.execute(_operations.delete().where(over, _operations.c.created_at <= oldest))
 
 
 def _key(kind: OperationKind, subject: str) -> str:
