@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _MNT_DETACH = 2
 _OWN = b"/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_sharing = threading.Lock()
 
 
 def _must(result: int, what: str) -> None:
@@ -78,11 +80,10 @@ def _share_directory() -> None:
     """The directory as ip-netns(8) makes it: a mount of its own, whose changes all mount namespaces see. Were it made
     so after the first of ours, that one could not be removed any more."""
     DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if os.path.ismount(DIRECTORY):
-        return
     path = os.fsencode(DIRECTORY)
-    for flags in (_MS_BIND | _MS_REC, _MS_SHARED | _MS_REC):
-        _must(_libc.mount(path, path, b"none", flags, None), f"make {DIRECTORY} a mount of its own")
+    with _sharing:
+        for flags in () if os.path.ismount(DIRECTORY) else (_MS_BIND | _MS_REC, _MS_SHARED | _MS_REC):
+            _must(_libc.mount(path, path, b"none", flags, None), f"make {DIRECTORY} a mount of its own")
 
 
 def remove(name: str) -> None:
