@@ -15,6 +15,7 @@ Knows rows of a file that the agent writes; knows nothing of pairs, gates or rou
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ _ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
 _BROADCAST = b"\xff" * 6
 _BATCH = 200
+#: addresses that may be told to the ports of one's own bridge, too, in one go
+_TOLD_NEARBY = 32
 
 #: a locally administered MAC, known to the gate's ruleset and to every bridge of haqn as its own
 SWITCHES_ONLY = bytes.fromhex("026861716e01")
@@ -61,6 +64,23 @@ class Row:
         port, egress, mac, address = line.split()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return cls(int(port), egress, bytes.fromhex(mac.replace(":", "")), socket.inet_pton(family, address))
+
+
+def one_a_port(rows: list[Row]) -> list[Row]:
+    """The first row of each port and IP version: by its MAC switches learn where the port is. The others are floating
+    addresses, which some switches that keep addresses of neighbours (RFC 9161) want to see, too, but nobody needs first.
+    """
+    first: dict[tuple[int, int], Row] = {}
+    for row in rows:
+        first.setdefault((row.port, len(row.address)), row)
+    return list(first.values())
+
+
+def ports_first(rows: list[Row]) -> list[Row]:
+    """All rows, those of `one_a_port` before the others."""
+    first = one_a_port(rows)
+    known = {id(row) for row in first}
+    return first + [row for row in rows if id(row) not in known]
 
 
 def frame(row: Row, audience: bytes) -> tuple[int, bytes]:
@@ -89,11 +109,9 @@ def unsolicited_advertisement(mac: bytes, address: bytes, audience: bytes) -> by
 
 
 def _checksum(data: bytes) -> int:
-    """The internet checksum (RFC 1071) of an even number of octets."""
-    words: tuple[int, ...] = struct.unpack(f"!{len(data) // 2}H", data)
-    total = sum(words)
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+    """The internet checksum (RFC 1071) of an even number of octets: 2^16 is 1 modulo 2^16 - 1, so the number that all of
+    them are has the same remainder as the sum of its 16-bit words."""
+    return 0xFFFF - int.from_bytes(data, "big") % 0xFFFF
 
 
 def _forwarding_entry(row: Row) -> bytes:
@@ -106,8 +124,9 @@ def claim(rows: list[Row]) -> None:
     """Point the local bridges' entries for the rows' MACs at the rows' ports. A port that is gone is passed over."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as netlink:
         netlink.bind((0, 0))
-        for start in range(0, len(rows), _BATCH):
-            netlink.send(b"".join(_forwarding_entry(row) for row in rows[start : start + _BATCH]))
+        ports = one_a_port(rows)
+        for start in range(0, len(ports), _BATCH):
+            netlink.send(b"".join(_forwarding_entry(row) for row in ports[start : start + _BATCH]))
 
 
 def announce(rows: list[Row], audience: bytes = SWITCHES_ONLY) -> int:
@@ -115,14 +134,32 @@ def announce(rows: list[Row], audience: bytes = SWITCHES_ONLY) -> int:
 
     The packet socket has protocol 0: closing one that is bound to a protocol waits for RCU, about 10 ms.
     """
+    return _send([(row, row.egress) for row in rows if row.egress != "-"], audience)
+
+
+def tell_neighbours(rows: list[Row]) -> int:
+    """Say to everybody who may know an older owner of the rows' addresses that they are here now, to ports of the same
+    bridge as well: not for takeovers, and not for more than a few rows, for a bridge may have hundreds of ports.
+    """
+    near = [(row, _bridge(row.port)) for row in rows[:_TOLD_NEARBY]]
+    flooded = [(row, bridge) for row, bridge in near if bridge is not None]
+    return _send(flooded, EVERYBODY) + announce(rows[_TOLD_NEARBY:], EVERYBODY)
+
+
+def _bridge(port: int) -> str | None:
+    try:
+        return os.path.basename(os.readlink(f"/sys/class/net/{socket.if_indextoname(port)}/master"))
+    except OSError:
+        return None
+
+
+def _send(rows: list[tuple[Row, str]], audience: bytes) -> int:
     sent = 0
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as packet:
-        for row in rows:
-            if row.egress == "-":
-                continue
+        for row, device in rows:
             protocol, data = frame(row, audience)
             try:
-                packet.sendto(data, (row.egress, protocol))
+                packet.sendto(data, (device, protocol))
                 sent += 1
             except OSError:  # the device is gone or down: the agent will write new rows
                 continue
