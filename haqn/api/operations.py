@@ -21,7 +21,7 @@ OPERATION = Resource(
     store=operations.STORE,
     for_admins=True,
     create=operations.create,
-    update=operations.update,
+    update=operations.change,
     attributes=Attributes(
         "operation",
         (

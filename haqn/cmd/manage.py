@@ -15,14 +15,14 @@ from oslo_config import cfg
 from haqn import conf as haqn_conf
 from haqn.api import extensions
 from haqn.clock import SystemClock, isoformat
-from haqn.cmd import configcheck, upgradecheck
+from haqn.cmd import configcheck, operate, upgradecheck
 from haqn.cmd.monitor import settings_of
-from haqn.coordination import keys, roles
+from haqn.coordination import roles
 from haqn.coordination.client import Etcd
-from haqn.db import outbox, schema
-from haqn.db.bindings import get_plan, list_plans, switch_over
-from haqn.db.session import Connection, Database
-from haqn.exceptions import CoordinationError, HaqnError, InvalidDocument
+from haqn.db import schema
+from haqn.db.bindings import get_plan, list_plans
+from haqn.db.session import Database
+from haqn.exceptions import HaqnError, InvalidDocument
 from haqn.monitor.lookon import look_on
 from haqn.scheduler.planner import plan
 from haqn.scheduler.view import Policy, View, decode_view, encode_view, plan_to_builtins
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="haqn-manage", description=__doc__)
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE")
-    areas = parser.add_subparsers(required=True, metavar="db|config|upgrade|plan|switchover|etcd-roles")
+    areas = parser.add_subparsers(required=True, metavar="COMMAND")
 
     db = areas.add_parser("db", help="the database's schema").add_subparsers(required=True)
     db.add_parser("upgrade", help="bring the schema up to date").set_defaults(command=_db_upgrade)
@@ -80,9 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     grants.set_defaults(command=_etcd_roles)
 
-    switchover = areas.add_parser("switchover", help="let the other member of a pair be the active one")
-    switchover.add_argument("pair", type=int, nargs="+", metavar="PAIR")
-    switchover.set_defaults(command=_switchover)
+    operate.add_commands(areas)
     return parser
 
 
@@ -175,30 +173,8 @@ def _line(action: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return f"{action['action']} {details}: {action['reason']}"
 
 
-def _switchover(conf: cfg.ConfigOpts, given: argparse.Namespace) -> int:
-    database = Database(conf.database.connection)
-
-    def work(connection: Connection) -> int:
-        for pair_id in given.pair:
-            switch_over(connection, pair_id)
-            line = outbox.record(connection, "pair", str(pair_id))
-        return line
-
-    line = database.write(work)
-    _nudge(Etcd.from_conf(conf), line)
-    return 0
-
-
 def _etcd_roles(_conf: cfg.ConfigOpts, given: argparse.Namespace) -> int:
     wanted = roles.roles(given.host)
     passwords = {} if given.certificates else {name: secrets.token_urlsafe(24) for name in wanted}
     print(roles.script(wanted, passwords), end="")
     return 0
-
-
-def _nudge(etcd: Etcd, line: int) -> None:
-    """Wake the leader; it looks by itself soon if this is lost."""
-    try:
-        etcd.put(keys.NUDGE, str(line).encode(), deadline=1.0)
-    except CoordinationError as error:
-        print(f"haqn-manage: the leader is not told, it will look by itself: {error}", file=sys.stderr)

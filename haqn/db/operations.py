@@ -97,7 +97,12 @@ def switch_over(connection: Connection, pair_id: int, agent_id: str | None = Non
     if pair is None or agent_id not in (None, pair.active_agent_id, pair.backup_agent_id):
         raise HaPairNotFound(pair_id=pair_id)
     step = Step(pair_id=pair_id, agent_id=agent_id or pair.backup_agent_id)
-    return _open(connection, OperationKind.SWITCHOVER, str(pair_id), pair_id=pair_id, agent_id=agent_id, steps=[step])
+    row = _open(connection, OperationKind.SWITCHOVER, str(pair_id), pair_id=pair_id, agent_id=agent_id, steps=[step])
+    steps = msgspec.to_builtins([step])
+    if agent_id is not None and row["steps"] != steps:  # the one that is open was for the other member
+        _write(connection, row["id"], state=None, steps=steps, carried_out=[], done=0, agent_id=agent_id)
+        outbox.record(connection, "operation", row["id"])
+    return STORE.bare(connection, row["id"])
 
 
 def switch_over_agent(connection: Connection, agent_id: str) -> Row:
@@ -117,7 +122,7 @@ def rebalance(connection: Connection, *, dry_run: bool = True) -> Row:
     state = OperationState.PROPOSED if dry_run else OperationState.RUNNING
     row = _open(connection, OperationKind.REBALANCE, "", state=state, total=-1)
     if not dry_run and row["state"] == OperationState.PROPOSED:
-        return update(connection, None, row["id"], {"state": OperationState.RUNNING})
+        return update(connection, row["id"], {"state": OperationState.RUNNING})
     return row
 
 
@@ -143,7 +148,12 @@ def rebuild(connection: Connection, router_id: str, agent_id: str | None = None)
     )
 
 
-def update(connection: Connection, _settings: Settings | None, operation_id: str, changes: Row) -> Row:
+def change(connection: Connection, _settings: Settings, operation_id: str, changes: Row) -> Row:
+    """What the API calls for `update`."""
+    return update(connection, operation_id, changes)
+
+
+def update(connection: Connection, operation_id: str, changes: Row) -> Row:
     """`state` RUNNING approves what was proposed; CANCELLED ends it, and lets a drained agent take routers again.
 
     To say it again changes nothing. Raises OperationNotFound, OperationNotPossible.
@@ -153,17 +163,23 @@ def update(connection: Connection, _settings: Settings | None, operation_id: str
     if wanted == row["state"]:
         return row
     undone = wanted is OperationState.CANCELLED and row["kind"] == OperationKind.DRAIN
-    if undone:
-        connection.execute(
-            _agents.update().where(_agents.c.id == row["agent_id"]).values(draining=False, admin_state_up=True)
-        )
     possible = row["state"] in OPEN_STATES and wanted in (OperationState.CANCELLED, OperationState.RUNNING)
     # a drain that has come to its end can still be undone
     if not possible and not undone:
         raise OperationNotPossible(reason=f"operation {operation_id} is {row['state']}, and cannot become {wanted}")
     _write(connection, operation_id, state=wanted)
+    if undone:
+        take_back(connection, row["agent_id"])
     outbox.record(connection, "operation", operation_id)
     return STORE.bare(connection, operation_id)
+
+
+def take_back(connection: Connection, agent_id: str) -> None:
+    """The agent takes routers again. Raises AgentNotFound, InvalidL3Agent."""
+    _l3_agent(connection, agent_id)
+    connection.execute(_agents.update().where(_agents.c.id == agent_id).values(draining=False, admin_state_up=True))
+    cancel_drains(connection, agent_id)
+    outbox.record(connection, "agent", agent_id)
 
 
 def cancel_drains(connection: Connection, agent_id: str) -> None:

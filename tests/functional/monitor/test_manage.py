@@ -93,7 +93,7 @@ def test_errors_are_sentences(cluster, haqn_manage):
     for arguments, complaint in (
         (("plan", "replay", "77"), "no plan 77"),
         (("plan", "replay", "/nowhere"), "cannot read /nowhere"),
-        (("switchover", "77"), "no pair 77"),
+        (("switchover", "77"), "Pair 77 could not be found"),
     ):
         status, _, error = haqn_manage(*arguments)
         assert status == 1
