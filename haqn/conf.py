@@ -158,8 +158,15 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.DictOpt(
         "uplink_targets",
         default={},
-        help="Physical network -> address beyond it (such as its gateway's) that is asked for by ARP or ND once a "
-        "second. A host where it does not answer yields to one where it does. Default: the carrier alone counts.",
+        help="Physical network -> address beyond it (such as its gateway's) that is asked for by ARP or ND. A host "
+        "where it does not answer yields to one where it does. Default: the carrier alone counts.",
+    ),
+    cfg.FloatOpt(
+        "uplink_probe_interval",
+        default=1.0,
+        min=0.1,
+        help="Seconds between two of these, the same on all hosts. Three in a row are a verdict, which moves traffic "
+        "after four more.",
     ),
     cfg.StrOpt("availability_zone", default="nova", help="Zone that this host fails with."),
     cfg.IntOpt("max_routers", min=0, help="Most routers that this agent takes. Default: no limit."),

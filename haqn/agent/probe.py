@@ -96,7 +96,8 @@ def probe(interface: str, targets: Iterable[str]) -> bool:
         for target in targets:
             tap.send(question(mac, target))
         deadline = time.monotonic() + _TIMEOUT
-        while (left := deadline - time.monotonic()) > 0:
-            if select.select([tap], [], [], left)[0] and is_answer(tap.recv(2048), targets):
+        # what has come is read, however late this process gets to it
+        while select.select([tap], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if is_answer(tap.recv(2048), targets):
                 return True
     return False

@@ -21,10 +21,8 @@ LOG = logging.getLogger(__name__)
 
 #: probes in a row that change a verdict
 _IN_A_ROW = 3
-#: seconds between probes
-INTERVAL = 1.0
-#: seconds for which a verdict stands before it may move traffic: more than two hosts' verdicts differ by
-PATIENCE = 4.0
+#: intervals for which a verdict stands before it may move traffic: more than two hosts' verdicts differ by
+_PATIENCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +43,11 @@ class Verdict:
             return Verdict(self.answers, self.since, self.contrary + 1)
         return Verdict(answered, now)
 
-    def counts_as_dead(self, *, is_master: bool, now: float) -> bool:
+    def counts_as_dead(self, *, is_master: bool, now: float, interval: float) -> bool:
         """Whether a member, MASTER or standing by, is to say now that the uplink leads nowhere."""
         if self.since is None:
             return False
-        stands = now - self.since >= PATIENCE
+        stands = now - self.since >= _PATIENCE * interval
         return stands if not self.answers and is_master else not self.answers or not (is_master or stands)
 
 
@@ -70,12 +68,16 @@ class Uplinks:
         targets: Mapping[str, tuple[str, ...]],
         probe: Callable[[str, Iterable[str]], bool],
         clock: Clock,
+        interval: float,
     ) -> None:
-        """`targets`: interface -> addresses, of which one must answer; `probe(interface, addresses)` waits for that."""
+        """`targets`: interface -> addresses, of which one must answer; `probe(interface, addresses)` waits for that;
+        `interval`: seconds from one to the next.
+        """
         self._interfaces = sorted(set(interfaces))
         self._targets = {interface: found for interface, found in targets.items() if found}
         self._probe = probe
         self._clock = clock
+        self._interval = interval
         self._verdicts = {interface: Verdict() for interface in self._targets}
 
     def start(self) -> None:
@@ -92,12 +94,12 @@ class Uplinks:
         return tuple(
             interface
             for interface, verdict in sorted(self._verdicts.items())
-            if verdict.counts_as_dead(is_master=is_master, now=now) and has_carrier(interface)
+            if verdict.counts_as_dead(is_master=is_master, now=now, interval=self._interval) and has_carrier(interface)
         )
 
     def _run(self) -> None:
         while True:
-            time.sleep(INTERVAL)
+            time.sleep(self._interval)
             for interface, targets in self._targets.items():
                 # without a carrier nothing is learned of the target
                 if has_carrier(interface):

@@ -86,7 +86,7 @@ def _uplinks(conf: cfg.ConfigOpts, clock: Clock) -> Uplinks:
             raise HostError(f"cannot probe {target} on {network} ([agent] uplink_targets): {error}") from error
         interface = interfaces[network]
         targets[interface] = (*targets.get(interface, ()), address)
-    return Uplinks(interfaces.values(), targets, probe, clock)
+    return Uplinks(interfaces.values(), targets, probe, clock, conf.agent.uplink_probe_interval)
 
 
 def _keep_ip_firewall_off_bridges() -> None:

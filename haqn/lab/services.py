@@ -29,6 +29,8 @@ API = "api"
 _ETCD = "etcd"
 _MONITOR = "monitor"
 _MONITORS = 2
+#: of the first monitor
+METRICS_PORT = 9797
 _ETCD_PEER_PORT = 2380
 _READY_TIMEOUT = 60.0
 _STOP_TIMEOUT = 15.0
@@ -181,7 +183,13 @@ def _program(name: str) -> list[str]:
 def _command(spec: LabSpec, host: Host, service: Service) -> list[str]:
     if service.name.startswith(_ETCD):
         return _etcd_command(spec, host)
-    return [*_program(service.name.rstrip("0123456789")), *_configuration(host)]
+    return [*_own_metrics_port(service), *_program(service.name.rstrip("0123456789")), *_configuration(host)]
+
+
+def _own_metrics_port(service: Service) -> list[str]:
+    """Two monitors may share a host here; the second one's port is the next."""
+    number = service.name.removeprefix(_MONITOR)
+    return ["env", f"OS_MONITOR__METRICS_PORT={METRICS_PORT - 1 + int(number)}"] if number.isdecimal() else []
 
 
 def _etcd_command(spec: LabSpec, host: Host) -> list[str]:
@@ -232,6 +240,8 @@ def _write_configuration(lab: Lab, host_spec: HostSpec) -> None:
             "roles": "l3" if host_spec.kind is Kind.NETWORK else "bridge",
             "ha_address": host_spec.address,
             "physical_networks": f"{PHYSICAL_NETWORK}:{UPLINK}",
+            "uplink_targets": f"{PHYSICAL_NETWORK}:{spec.external_gateway}",
+            "uplink_probe_interval": 0.5,
         },
     }
     parser = configparser.ConfigParser()

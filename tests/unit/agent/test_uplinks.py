@@ -5,8 +5,14 @@ import random
 import pytest
 
 from haqn.agent import probe
-from haqn.agent.uplinks import INTERVAL, PATIENCE, Uplinks, Verdict
+from haqn.agent.uplinks import Uplinks, Verdict
 from haqn.scheduler import priorities
+
+INTERVAL, PATIENCE = 1.0, 4.0
+
+
+def counts(verdict, *, is_master, now):
+    return verdict.counts_as_dead(is_master=is_master, now=now, interval=INTERVAL)
 
 
 def after(answers, start=0.0):
@@ -32,13 +38,13 @@ def test_three_probes_in_a_row_make_a_verdict(answers, expected):
 
 
 def test_what_moves_traffic_counts_late_and_what_keeps_it_at_once():
-    assert not Verdict().counts_as_dead(is_master=False, now=1e9)
+    assert not counts(Verdict(), is_master=False, now=1e9)
     dead, well = Verdict(answers=False, since=10.0), Verdict(answers=True, since=10.0)
     moments = [10.0, 10.0 + PATIENCE / 2, 10.0 + PATIENCE]
-    assert [dead.counts_as_dead(is_master=False, now=now) for now in moments] == [True, True, True]
-    assert [dead.counts_as_dead(is_master=True, now=now) for now in moments] == [False, False, True]
-    assert [well.counts_as_dead(is_master=False, now=now) for now in moments] == [True, True, False]
-    assert [well.counts_as_dead(is_master=True, now=now) for now in moments] == [False, False, False]
+    assert [counts(dead, is_master=False, now=now) for now in moments] == [True, True, True]
+    assert [counts(dead, is_master=True, now=now) for now in moments] == [False, False, True]
+    assert [counts(well, is_master=False, now=now) for now in moments] == [True, True, False]
+    assert [counts(well, is_master=True, now=now) for now in moments] == [False, False, False]
 
 
 class Member:
@@ -53,7 +59,7 @@ class Member:
             self.next = now + INTERVAL + (0 if answers else 0.4)
 
     def priority(self, now, level, *, is_master):
-        return priorities.priority(1, int(self.verdict.counts_as_dead(is_master=is_master, now=now)), level)
+        return priorities.priority(1, int(counts(self.verdict, is_master=is_master, now=now)), level)
 
 
 def masters(phases, reachable, seconds=60):
@@ -95,7 +101,7 @@ def test_one_target_of_an_uplink_is_enough_and_an_uplink_without_carrier_is_not_
         def monotonic(self):
             return 50.0
 
-    uplinks = Uplinks(["eth1", "lo", "eth1"], {"eth1": ("192.0.2.1",), "eth2": ()}, answer, Clock())
+    uplinks = Uplinks(["eth1", "lo", "eth1"], {"eth1": ("192.0.2.1",), "eth2": ()}, answer, Clock(), INTERVAL)
     assert uplinks.without_carrier() == ("eth1",), "there is no such device here"
     for _ in range(3):
         uplinks._look("eth1", ("192.0.2.1",))
