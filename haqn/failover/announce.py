@@ -68,7 +68,7 @@ class Row:
 
 def one_a_port(rows: list[Row]) -> list[Row]:
     """The first row of each port and IP version: by its MAC switches learn where the port is. The others are floating
-    addresses, which some switches that keep addresses of neighbours (RFC 9161) want to see, too, but nobody needs first.
+    addresses, which switches that remember neighbours' addresses (RFC 9161) want to see, too, but nobody needs first.
     """
     first: dict[tuple[int, int], Row] = {}
     for row in rows:
@@ -109,8 +109,8 @@ def unsolicited_advertisement(mac: bytes, address: bytes, audience: bytes) -> by
 
 
 def _checksum(data: bytes) -> int:
-    """The internet checksum (RFC 1071) of an even number of octets: 2^16 is 1 modulo 2^16 - 1, so the number that all of
-    them are has the same remainder as the sum of its 16-bit words."""
+    """The internet checksum (RFC 1071) of an even number of octets: 2^16 is 1 modulo 2^16 - 1, so the number that all
+    of them are has the same remainder as the sum of its 16-bit words."""
     return 0xFFFF - int.from_bytes(data, "big") % 0xFFFF
 
 
