@@ -59,6 +59,31 @@ class LiveState(Protocol):
         ...
 
 
+class NoLiveState:
+    """Knows nothing."""
+
+    def known(self) -> bool:
+        return False
+
+    def alive(self, agent_id: str) -> bool | None:  # noqa: ARG002 the signature is LiveState's
+        return None
+
+    def pair_state(self, host: str, pair_id: int) -> VrrpState | None:  # noqa: ARG002 the signature is LiveState's
+        return None
+
+    def pair_report(self, host: str, pair_id: int) -> PairReport | None:  # noqa: ARG002 the signature is LiveState's
+        return None
+
+    def sync_report(self, host: str) -> SyncReport | None:  # noqa: ARG002 the signature is LiveState's
+        return None
+
+    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, int]:  # noqa: ARG002 LiveState's
+        return {}
+
+    def leader(self) -> LeaderRecord | None:
+        return None
+
+
 class EtcdLiveState:
     """Copies of the heartbeats and of the observed pair states, kept up to date by watches."""
 
