@@ -55,7 +55,7 @@ function haqn_configure {
             iniset "$HAQN_CONF" agent physical_networks "$HAQN_PHYSICAL_NETWORKS"
         fi
         if [[ "$HAQN_SUPERVISOR" == systemd ]]; then
-            sudo install -m 0644 "$HAQN_DIR"/deploy/systemd/haqn-{keepalived,failover}.service /etc/systemd/system/
+            sudo install -m 0644 "$HAQN_DIR"/deploy/systemd/haqn-{keepalived,failover,advertiser}.service /etc/systemd/system/
             sudo systemctl daemon-reload
         fi
     fi
@@ -110,7 +110,7 @@ function haqn_stop_forwarding {
     if [[ "$HAQN_SUPERVISOR" == systemd ]]; then
         sudo systemctl stop haqn-keepalived.service haqn-failover.service haqn-advertiser.service || true
     fi
-    for file in keepalived.pid pairs/consumer.pid; do
+    for file in keepalived.pid pairs/consumer.pid advertiser/advertiser.pid; do
         pid=$(sudo awk 'NR == 1 { print $1 }' "$HAQN_RUN_PATH/$file" 2>/dev/null) || continue
         # the number may be another program's by now
         if [[ -n "$pid" ]] && sudo grep -q -a "$HAQN_RUN_PATH" "/proc/$pid/cmdline" 2>/dev/null; then
@@ -138,7 +138,7 @@ function haqn_clean {
     haqn_stop
     haqn_remove_networks
     sudo rm -rf "$HAQN_RUN_PATH" "$HAQN_STATE_PATH" "$HAQN_CONF_DIR"
-    sudo rm -f /etc/systemd/system/haqn-{keepalived,failover}.service
+    sudo rm -f /etc/systemd/system/haqn-{keepalived,failover,advertiser}.service
 }
 
 if haqn_is_enabled; then

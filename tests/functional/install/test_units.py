@@ -54,9 +54,9 @@ def test_systemd_would_find_what_is_wrong(tmp_path: Path) -> None:
     assert "perhaps" in verify(copy).stderr
 
 
-@pytest.mark.parametrize("unit", [f"haqn-{name}.service" for name in ("agent", "keepalived", "failover", "advertiser")])
+@pytest.mark.parametrize("unit", ["agent", "keepalived", "failover", "advertiser"])
 def test_what_handles_network_namespaces_shares_the_hosts_mounts(unit: str) -> None:
-    assert not [name for name in MOUNT_NAMESPACE if name in section(unit)]
+    assert not [name for name in MOUNT_NAMESPACE if name in section(f"haqn-{unit}.service")]
 
 
 def test_users_and_directories_can_be_made(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""What Prometheus finds in a running cluster, and that rules and dashboard ask for nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from haqn.lab import services
+from haqn.lab.scenery import wait_for
+from tests.functional.system.stage import Stage
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "deploy" / "prometheus" / "haqn.rules.yml"
+DASHBOARD = ROOT / "deploy" / "grafana" / "haqn.json"
+AGENT_PORT = 9798
+_GET = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
+
+pytestmark = pytest.mark.functional
+
+
+def promtool(*arguments: str, text: str = "") -> None:
+    done = subprocess.run(["promtool", *arguments], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def scrape(stage: Stage, host: str, port: int) -> str:
+    return stage.host(host).run(["/usr/bin/python3", "-c", _GET, f"http://127.0.0.1:{port}/metrics"]).stdout
+
+
+def samples(text: str) -> dict[str, float]:
+    """`name{labels}` -> value."""
+    lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def asked_for() -> set[str]:
+    """Names of haqn's metrics in all expressions of rules and dashboard."""
+    rules = [rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    shown = [target["expr"] for panel in panels for target in panel["targets"]]
+    text = "\n".join(rules + shown).replace(
+        "haqn_(monitor|agent)_lease_margin_seconds", "haqn_monitor_lease_margin_seconds haqn_agent_lease_margin_seconds"
+    )
+    return set(re.findall(r"\bhaqn_[a-z_]+", text))
+
+
+def test_prometheus_finds_what_rules_and_dashboard_ask_for(stage: Stage) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        for _ in range(3):
+            session.get(f"{stage.lab.spec.api_url}/v2.0/networks", timeout=20)
+        of_api = session.get(f"{stage.lab.spec.api_url}/metrics", timeout=20).text
+    of_agents = {host: scrape(stage, host, AGENT_PORT) for host in stage.hosts}
+    leader = stage.leading_monitor()
+    port = services.METRICS_PORT + int(leader.name.removeprefix("monitor")) - 1
+    of_leader = scrape(stage, leader.host, port)
+    for text in (of_api, of_leader, *of_agents.values()):
+        promtool("check", "metrics", text=text)
+
+    found = samples("\n".join([of_api, of_leader, *of_agents.values()]))
+    assert asked_for() - {name.partition("{")[0] for name in found} == {
+        # there is one only after the first
+        name
+        for name in ("haqn_failover_events_total", "haqn_failover_outage_seconds_total")
+        if not any(sample.startswith(name) for sample in found)
+    }
+    assert found['haqn_api_request_seconds_count{method="GET",resource="/v2.0/networks",status="2xx"}'] >= 3
+    assert found["haqn_monitor_leads"] == 1
+    assert found['haqn_agents{alive="true",type="L3 agent"}'] == len(stage.hosts)
+    assert found['haqn_routers_on_pairs{state="no_active"}'] == 0
+    masters = {host: samples(text)['haqn_agent_pairs{state="MASTER"}'] for host, text in of_agents.items()}
+    assert [host for host in stage.hosts if masters[host]] == [stage.active]
+    wait_for(
+        "the leader's router is redundant",
+        lambda: samples(scrape(stage, leader.host, port))['haqn_routers_by_redundancy{redundancy="full"}'] == 1,
+    )
+
+
+def test_the_alert_rules_are_rules(tmp_path: Path) -> None:
+    promtool("check", "rules", str(RULES))
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(RULES.read_text().replace("sum(", "summ(", 1))
+    with pytest.raises(AssertionError, match="summ"):
+        promtool("check", "rules", str(wrong))
