@@ -159,3 +159,33 @@ def test_the_extensions_that_clients_ask_for(network_client):
     aliases = {extension.alias for extension in network_client.extensions()}
     assert {"router", "l3-ha", "agent", "l3_agent_scheduler", "extraroute"} <= aliases
     assert network_client.find_extension("l3-ha").alias == "l3-ha"
+
+
+def test_a_network_with_both_ip_versions(network_client, external):
+    client = network_client
+    client.create_subnet(network_id=external.id, ip_version=6, cidr="2001:db8:e::/64", is_dhcp_enabled=False)
+    network = client.create_network(name="dual")
+    modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+    four = client.create_subnet(network_id=network.id, ip_version=4, cidr="10.0.0.0/24")
+    six = client.create_subnet(network_id=network.id, ip_version=6, cidr="2001:db8:1::/64", **modes)
+    other = client.create_subnet(network_id=network.id, ip_version=6, cidr="2001:db8:2::/64", **modes)
+    assert (six.ipv6_ra_mode, six.ipv6_address_mode, six.gateway_ip) == ("slaac", "slaac", "2001:db8:1::1")
+    router = client.create_router(name="r6", external_gateway_info={"network_id": external.id})
+    assert len(router.external_gateway_info["external_fixed_ips"]) == 2
+    added = [client.add_interface_to_router(router, subnet_id=subnet.id)["port_id"] for subnet in (four, six, other)]
+    assert added[0] != added[1] == added[2]
+    vm = client.create_port(network_id=network.id, mac_address="fa:16:3e:11:22:33")
+    assert {ip["subnet_id"] for ip in vm.fixed_ips} == {four.id, six.id, other.id}
+    (found,) = client.ports(fixed_ips="ip_address=2001:db8:1::f816:3eff:fe11:2233")
+    assert found.id == vm.id
+    assert {subnet.id for subnet in client.subnets(network_id=network.id, ip_version=6)} == {six.id, other.id}
+    client.remove_interface_from_router(router, subnet_id=six.id)
+    assert [ip["subnet_id"] for ip in client.get_port(added[1]).fixed_ips] == [other.id]
+    with pytest.raises(exceptions.BadRequestException, match="same value"):
+        client.create_subnet(
+            network_id=network.id,
+            ip_version=6,
+            cidr="2001:db8:3::/64",
+            ipv6_ra_mode="slaac",
+            ipv6_address_mode="dhcpv6-stateful",
+        )

@@ -108,8 +108,10 @@ def test_ipv6_comes_and_goes():
         host.apply(dataclasses.replace(ROUTER6, interfaces=(dataclasses.replace(INTERFACE6, fixed_ips=()),), routes=()))
         assert output("ip", "-6", "address", "show", "dev", QR, namespace=NAMESPACE) == ""
         assert routes() == {("default", "fe80::1", QG)}
-        host.apply(RouterDocument(router_id="r1", pair_id=PAIR, gateway=GATEWAY6))
+        only6 = dataclasses.replace(GATEWAY6, fixed_ips=GATEWAY6.fixed_ips[1:])
+        host.apply(RouterDocument(router_id="r1", pair_id=PAIR, gateway=only6))
         assert addresses(QG) == {"2001:db8:1::5/64": [], "fe80::f816:3eff:fe00:1/64": []}
+        assert "snat" not in output("nft", "list", "ruleset", namespace=NAMESPACE)
         host.apply()
         assert output("ip", "-6", "address", "show", "dev", QG, namespace=NAMESPACE) == ""
         assert diff.tap(INTERFACE.port_id) in output("ip", "link")

@@ -162,6 +162,11 @@ def test_a_vm_learns_its_router_and_keeps_it(stage: Stage, tenant: Tenant) -> No
     # nothing is translated: the host outside sees the VM itself
     sources = {packet[8:24] for packet in map(ipv6_packet, arrived) if packet}
     assert ipaddress.IPv6Address(tenant.addresses[1]).packed in sources
+    # what is too large for the tenant's network comes in pieces, once the router has said so
+    ping = ["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "1", "-s", "1450", tenant.addresses[1]]
+    assert stage.host(EXTERNAL_HOST).run(ping).returncode == 0
+    route = stage.host(EXTERNAL_HOST).run(["ip", "-6", "route", "get", tenant.addresses[1]]).stdout
+    assert "mtu 1450" in route
     known = tenant.neighbours()
     assert known == [macs["network:router_gateway"], macs["network:ha_router_replicated_interface"]]
 
