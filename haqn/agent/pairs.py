@@ -29,6 +29,7 @@ from haqn.keepalived import config, supervisor
 from haqn.keepalived.daemon import Daemon
 from haqn.keepalived.program import Program
 from haqn.linux import nftables
+from haqn.linux.vrrp import PeerFilter
 from haqn.model import FIRST_EPOCH, FIRST_PAIR_ID, Role, VrrpState
 
 LOG = logging.getLogger(__name__)
@@ -127,6 +128,7 @@ class Pairs:
             settings.gate_lease_ms,
             supervisor=owner,
         )
+        self._peers = PeerFilter()
         self._documents: dict[int, PairDocument] = {}
         self._last_refresh = 0
         self._silent_checks = 0
@@ -182,6 +184,8 @@ class Pairs:
             # it must be there before keepalived is, to keep the FIFO open
             self._program.ensure_consumer()
             settings = self._settings
+            peers = {pair.vr_id: frozenset({pair.peer_address}) for pair in self._documents.values()}
+            self._peers.widen(peers)
             self.daemon.apply(
                 config.render(
                     self._templates,
@@ -198,6 +202,7 @@ class Pairs:
                     self._documents.values(),
                 )
             )
+            self._peers.narrow(peers)
         except (HaqnError, OSError) as error:
             LOG.error("keepalived: %s", error)
             errors.update({str(pair): str(error) for pair in self._documents})
@@ -211,6 +216,10 @@ class Pairs:
                 self.state.forget(pair)
                 self._epochs.forget(pair)
 
+    def remake_gate(self) -> None:
+        """Put the gate's rules in place again, whatever somebody has made of them; gates that are open stay so."""
+        make_gate(self._templates)
+
     def check_health(self) -> None:
         """To be called once a second: make a lost gate again, start keepalived when it died, replace a frozen one.
 
@@ -220,6 +229,7 @@ class Pairs:
             if not gate.exists():
                 LOG.error("somebody has removed the gate (nftables table bridge haqn); making it again")
                 make_gate(self._templates)
+                self._peers.restore()
         if not self.daemon.config.exists() or not self.state.pairs():
             return
         refreshed = self._refreshed()

@@ -40,7 +40,8 @@ class Server:
             **(api or {}),
         }
         self.url = f"{'https' if 'tls_cert' in options else 'http'}://127.0.0.1:{port}"
-        self.verify: bool | str = True
+        #: what asks whether it answers
+        self.session = requests.Session()
         self._config = directory / "haqn.conf"
         self._config.write_text(
             f"[database]\nconnection = {self.database_url}\n"
@@ -67,7 +68,7 @@ class Server:
         assert self.process is not None
         assert self.process.poll() is None, self.log_file.read_text()
         try:
-            return requests.get(f"{self.url}/healthz", timeout=5, verify=self.verify).ok
+            return self.session.get(f"{self.url}/healthz", timeout=5).ok
         except requests.ConnectionError:
             return False
 
