@@ -48,35 +48,40 @@ class Chronicle:
         self._ledger: Ledger | None = None
         self._redundancies: dict[str, Redundancy] | None = None
         self._look_at_redundancy_at = clock.monotonic()
-        self._seen: object = None
+        self._events_seen: object = None
         self._redundancy_seen: object = None
+        self._redundancy_is_old = True
         self._status: tuple[bool, str, dict[str, Any]] | None = None
 
     def due(self) -> float | None:
         """When (monotonic seconds) there is something to look at though nothing changes."""
         moments = [self._ledger.due() if self._ledger is not None else None]
-        moments.append(self._look_at_redundancy_at if self._redundancy_seen != self._seen else None)
+        moments.append(self._look_at_redundancy_at if self._redundancy_is_old else None)
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def look(
-        self,
-        facts: Facts,
-        reported: Reported,
-        generation_of: GenerationOf,
-        *,
-        basis: object,
-    ) -> list[str]:
-        """Write down what is new, and say what was, for the log. `basis` is another one when anything has changed."""
+    def note_events(self, facts: Facts, reported: Reported, basis: object) -> list[str]:
+        """Write down who forwards now; what was new, for the log. To be called before the leader plans, because its
+        plan may take routers off the pairs that they rode on. `basis` is another one when anything has changed."""
         now = self._clock.monotonic()
-        done: list[str] = []
         due = self._ledger.due() if self._ledger is not None else now
-        if basis != self._seen or (due is not None and now >= due):
-            done += self._look_at_ledger(facts, reported, now)
-            self._seen = basis
-        if self._redundancy_seen != basis and now >= self._look_at_redundancy_at:
-            done += self._look_at_redundancies(facts, reported, generation_of)
-            self._redundancy_seen = basis
-            self._look_at_redundancy_at = now + _LOOK_AT_REDUNDANCY
+        if basis == self._events_seen and (due is None or now < due):
+            return []
+        done = self._look_at_ledger(facts, reported, now)
+        self._events_seen = basis
+        return done
+
+    def note_redundancy(
+        self, facts: Facts, reported: Reported, generation_of: GenerationOf, basis: object
+    ) -> list[str]:
+        """Write down how redundant routers are, once a second at the most; what was new, for the log."""
+        now = self._clock.monotonic()
+        self._redundancy_is_old = basis != self._redundancy_seen
+        if not self._redundancy_is_old or now < self._look_at_redundancy_at:
+            return []
+        done = self._look_at_redundancies(facts, reported, generation_of)
+        self._redundancy_seen = basis
+        self._redundancy_is_old = False
+        self._look_at_redundancy_at = now + _LOOK_AT_REDUNDANCY
         return done
 
     def note_plan(self, made: Plan, view: View, policy: Policy) -> None:

@@ -139,16 +139,13 @@ class Term:
         self._read_outbox()
         reported = self._observed.look()
         facts = self._register_agents(self._facts(), reported)
+        self._done += self._chronicle.note_events(facts, reported, (self._facts_version, reported.version))
         facts = self._plan(facts, reported)
         self._health.works(Source.SQL)
         self._project(facts, reported)
         self._promote(facts, reported)
-        self._done += self._chronicle.look(
-            facts,
-            reported,
-            self._publisher.generation_of,
-            basis=(self._facts_version, reported.version, self._publications),
-        )
+        basis = (self._facts_version, reported.version, self._publications)
+        self._done += self._chronicle.note_redundancy(facts, reported, self._publisher.generation_of, basis)
         if self._metrics is not None:
             took = self._clock.monotonic() - began
             self._metrics.saw(facts, reported, held=len(self._holds), seconds=took)
