@@ -7,7 +7,8 @@ rule can only tell objects apart by `project_id` (`doc/adr/0005-policy-by-scope.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Hashable, Mapping, Sequence
 
 from oslo_config import cfg
 from oslo_policy import opts, policy
@@ -16,6 +17,8 @@ from haqn.api.context import Context, Scope
 
 #: A project that nobody is of: Keystone's ids have no such characters.
 _SOMEBODY_ELSE = "\0somebody else"
+#: Seconds that an answer holds.
+_REMEMBERED = 1.0
 
 
 class Policy:
@@ -27,9 +30,25 @@ class Policy:
         self._enforcer.register_defaults(defaults)
         # a broken policy file ends the process here, and not with the first request
         self._enforcer.load_rules()
+        self._known: dict[Hashable, Scope] = {}
+        self._forget_at = 0.0
 
     def scope(self, rule: str, context: Context) -> Scope:
-        """On whose objects the caller may do what `rule` is about; a rule that is not known lets nobody."""
+        """On whose objects the caller may do what `rule` is about; a rule that is not known lets nobody.
+
+        A change of the policy file is obeyed within `_REMEMBERED` seconds: oslo.policy looks at its files with every
+        question, which takes as long as all the SQL of a small request.
+        """
+        now = time.monotonic()
+        if now >= self._forget_at:
+            self._known, self._forget_at = {}, now + _REMEMBERED
+        key = (rule, context.project_id, context.user_id, context.roles)
+        known = self._known
+        if key not in known:
+            known[key] = self._ask(rule, context)
+        return known[key]
+
+    def _ask(self, rule: str, context: Context) -> Scope:
         caller = {"project_id": context.project_id, "user_id": context.user_id, "roles": sorted(context.roles)}
         if self._allows(rule, _SOMEBODY_ELSE, caller):
             return Scope.ALL

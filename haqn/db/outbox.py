@@ -14,9 +14,7 @@ _LAST = "haqn_outbox_id"
 
 def record(connection: Connection, kind: str, object_id: str) -> int:
     """Say that the `kind` (network, subnet, port, router, agent) called `object_id` changed; the line's number."""
-    result = connection.execute(
-        tables.outbox.insert().values(kind=kind, object_id=object_id, created_at=utcnow()),
-    )
+    result = connection.execute(tables.outbox.insert(), {"kind": kind, "object_id": object_id, "created_at": utcnow()})
     key = result.inserted_primary_key
     line: int = key[0] if key else 0
     connection.info[_LAST] = line

@@ -6,8 +6,10 @@ is no limit. What belongs to no project ("") has none.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,11 +18,16 @@ from haqn.db.session import Connection
 from haqn.db.settings import Settings
 from haqn.exceptions import InvalidQuotaValue, OverQuota
 
+_ProjectId = str | sa.BindParameter[str]
+
 UNLIMITED = -1
 #: So far below its limit no project can exceed it before a writer notices: the largest bulk request makes 1000
 #: objects, and this many are more than 25 of them make at the same moment.
 _FAR = 25_000
 _quotas, _locks = tables.quotas, tables.quota_locks
+#: Projects that were found near a limit: a hint to lock without looking first, which is right whatever it says.
+_near: set[str] = set()
+_MOST_HINTS = 10_000
 #: resource, as in the API -> its objects
 TRACKED: Mapping[str, sa.Table] = {
     "network": tables.networks,
@@ -98,20 +105,43 @@ def enforce(
     if not tracked:
         return
     for project_id in sorted(set(project_ids) - {""}):
-        if min(_room(connection, settings, project_id, tracked).values()) >= _FAR:
+        if project_id not in _near and _is_far(_room(connection, settings, project_id, tracked)):
             continue
         _lock(connection, project_id)
         room = _room(connection, settings, project_id, tracked)
+        _remember(project_id, is_near=not _is_far(room))
         overs = [resource for resource in tracked if room[resource] < 0]
         if overs:
             raise OverQuota(overs=overs)
 
 
+def _is_far(room: Mapping[str, float]) -> bool:
+    return min(room.values()) >= _FAR
+
+
+def _remember(project_id: str, *, is_near: bool) -> None:
+    if len(_near) >= _MOST_HINTS:
+        _near.clear()
+    if is_near:
+        _near.add(project_id)
+    else:
+        _near.discard(project_id)
+
+
+@functools.cache
+def _room_statement(resources: tuple[str, ...]) -> sa.Select[Any]:
+    """`<resource>_used` and `<resource>_most` of the project `project_id`."""
+    project_id = sa.bindparam("project_id", type_=sa.String)
+    columns: list[sa.Label[Any]] = []
+    for resource in resources:
+        columns.append(_count(resource, project_id).label(f"{resource}_used"))
+        columns.append(_own_limit(resource, project_id).label(f"{resource}_most"))
+    return sa.select(*columns)
+
+
 def _room(connection: Connection, settings: Settings, project_id: str, resources: Sequence[str]) -> dict[str, float]:
     """resource -> how many more the project may have; negative: too many. One statement."""
-    counts = [_count(resource, project_id).label(f"{resource}_used") for resource in resources]
-    own = [_own_limit(resource, project_id).label(f"{resource}_most") for resource in resources]
-    found = connection.execute(sa.select(*counts, *own)).mappings().one()
+    found = connection.execute(_room_statement(tuple(resources)), {"project_id": project_id}).mappings().one()
     room = {}
     for resource in resources:
         most = found[f"{resource}_most"]
@@ -120,12 +150,12 @@ def _room(connection: Connection, settings: Settings, project_id: str, resources
     return room
 
 
-def _count(resource: str, project_id: str) -> sa.ScalarSelect[int]:
+def _count(resource: str, project_id: _ProjectId) -> sa.ScalarSelect[int]:
     table = TRACKED[resource]
     return sa.select(sa.func.count()).select_from(table).where(table.c.project_id == project_id).scalar_subquery()
 
 
-def _own_limit(resource: str, project_id: str) -> sa.ScalarSelect[int]:
+def _own_limit(resource: str, project_id: _ProjectId) -> sa.ScalarSelect[int]:
     return (
         sa.select(_quotas.c.most)
         .where(_quotas.c.project_id == project_id, _quotas.c.resource == resource)

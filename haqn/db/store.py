@@ -137,7 +137,7 @@ class Store:
             "revision_number": 1,
             **values,
         }
-        connection.execute(self.table.insert().values(row))
+        connection.execute(self.table.insert(), row)
         outbox.record(connection, self.kind, row["id"])
         return {**row, "tags": []} if "tags" in self.children else row
 
