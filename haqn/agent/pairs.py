@@ -21,6 +21,7 @@ from haqn.agent.uplinks import Uplinks
 from haqn.clock import isoformat
 from haqn.documents import PairDocument, PairReport
 from haqn.exceptions import HaqnError, HostError
+from haqn.failover import announce
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.failover.gate import Gate
 from haqn.failover.levels import BACKUP_LEVEL, DESIGNATED_LEVEL, NO, ORDERED_LEVEL, RETURNING, TO_PEER
@@ -34,6 +35,8 @@ from haqn.model import FIRST_EPOCH, FIRST_PAIR_ID, Role, VrrpState
 
 LOG = logging.getLogger(__name__)
 
+#: announcements of the routers of a pair for which another member has just spoken
+_ANNOUNCEMENTS = 4
 #: checks (one a second) without a sign of keepalived after which it counts as frozen
 _FROZEN_AFTER = 6
 #: seconds of BACKUP after which the peer is trusted to forward
@@ -134,6 +137,8 @@ class Pairs:
         self._silent_checks = 0
         #: pair -> (PairDocument.peer_master, keepalived's last check when that was read)
         self._asked: dict[int, tuple[str, int]] = {}
+        #: pair -> how often its routers are to be announced again
+        self._to_announce: dict[int, int] = {}
 
     def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
         """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped."""
@@ -325,16 +330,27 @@ class Pairs:
         """The answer to `document.peer_master`: keepalived must have run one of its checks since that was read."""
         pair, question = document.pair_id, document.peer_master
         if not question:
-            self._asked.pop(pair, None)
+            if self._asked.pop(pair, None) is not None and self.state.is_master(pair):
+                # the other one has given way; switches may still look for the routers there
+                self._to_announce[pair] = _ANNOUNCEMENTS
             return ""
         if self._asked.get(pair, ("", 0))[0] != question:
             self._asked[pair] = (question, self._refreshed())
         return question if self._refreshed() != self._asked[pair][1] else ""
 
-    def is_asked(self) -> bool:
-        """Whether a question is not answered yet."""
+    def announce_again(self) -> None:
+        """Announce the routers of pairs that were contested. To be called again and again."""
+        for pair, times in list(self._to_announce.items()):
+            self._to_announce[pair] = times - 1
+            if times == 0 or not self.state.is_master(pair):
+                del self._to_announce[pair]
+                continue
+            announce.announce([announce.Row.parse(line) for line in self.state.rows(pair)])
+
+    def is_busy(self) -> bool:
+        """Whether a question is not answered yet, or something is to be announced again."""
         now = self._refreshed()
-        return any(seen == now for _, seen in self._asked.values())
+        return bool(self._to_announce) or any(seen == now for _, seen in self._asked.values())
 
 
 def _since(observed: Observed) -> str:

@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between looks at what cannot wake the loop: keepalived's health
 _TICK = 1.0
-#: seconds until the next look at what waits: a tap that is not there, a gate that is not open, an answer to the leader
+#: seconds until the next look at what waits: a tap that is not there, a gate that is not open, what the leader asked
 _LOOK_AGAIN = 0.25
 
 
@@ -176,13 +176,15 @@ class AgentService:
             for key in remove["networks"]:
                 self._undo(key, self._networks.remove)
         self._publish(todo)
+        if self._pairs is not None:
+            self._pairs.announce_again()
 
     def _pause(self) -> float:
         pauses = [max(0.0, self._next_tick - self._clock.monotonic())]
         retry = self._work.next_retry(self._clock.monotonic())
         if retry is not None:
             pauses.append(retry)
-        if self._pairs is not None and self._pairs.is_asked():
+        if self._pairs is not None and self._pairs.is_busy():
             pauses.append(_LOOK_AGAIN)
         return min(pauses)
 

@@ -27,10 +27,14 @@ from haqn.failover.state import StateDirectory
 from haqn.failover.yielding import Yielding
 
 DELETED = "DELETED"
-_EVENT = re.compile(r'^INSTANCE "P(\d+)" (MASTER|BACKUP|FAULT|STOP|DELETED) \d+$')
-#: seconds after a takeover at which the announcements are sent again: a frame may be lost, and the host that gave way
-#: may have sent one of its own after ours
+#: a MASTER has heard another one that will give way: that one may have been taken for the router's host meanwhile
+CONTESTED = "MASTER_RX_LOWER_PRI"
+_EVENT = re.compile(rf'^INSTANCE "P(\d+)" (MASTER|BACKUP|FAULT|STOP|{DELETED}|{CONTESTED}) \d+$')
+#: seconds after a takeover at which the announcements are sent again, those of floating addresses too: a frame may
+#: be lost, and the host that gave way may have sent one of its own after ours
 _REPEATS = (0.05, 0.5, 2.0)
+#: so many of them in one go, for an event may be waiting, and seconds until the next ones
+_IN_ONE_GO, _BREATH = 400, 0.01
 _NICE = -15
 #: milliseconds between looks whether the FIFO is still the one that the path leads to
 _LOOK_MS = 1000
@@ -39,7 +43,7 @@ _PREDECESSOR_LEAVES = 2.0
 
 
 def parse(line: str) -> tuple[int, str] | None:
-    """(pair, VRRP state or DELETED) of a line that is about an instance of ours; a stopped one is a BACKUP."""
+    """(pair, VRRP state, DELETED or CONTESTED) of a line that is about an instance of ours; a stopped one is a BACKUP."""
     match = _EVENT.match(line.strip())
     if not match:
         return None
@@ -56,8 +60,8 @@ class Consumer:
         self._agent_socket = agent_socket
         self._gate = Gate()
         self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        #: (monotonic time, pair) of announcements to send again
-        self._due: list[tuple[float, int]] = []
+        #: (monotonic time, pair, number of the first row) of announcements to send again
+        self._due: list[tuple[float, int, int]] = []
 
     def handle(self, events: list[tuple[int, str]]) -> None:
         """Gates first, for all of the events; then forwarding entries and announcements of what was won."""
@@ -69,6 +73,9 @@ class Consumer:
                     self._gate.close(pair)
                     self._directory.forget_observed(pair)
                     won = [other for other in won if other != pair]
+                    continue
+                if state == CONTESTED:
+                    won += [pair] if self._directory.is_master(pair) and pair not in won else []
                     continue
                 # keepalived also tells states that are no transitions: at its start and after a reload
                 was_master = self._directory.is_master(pair)
@@ -83,9 +90,9 @@ class Consumer:
                 self._directory.write_observed(pair, state)
         rows = [row for pair in won for row in self._rows(pair)]
         announce.claim(rows)
-        announce.announce(rows)
+        announce.announce(announce.one_a_port(rows))
         now = time.monotonic()
-        self._due += [(now + delay, pair) for pair in won for delay in _REPEATS]
+        self._due += [(now + delay, pair, 0) for pair in won for delay in _REPEATS]
         self._tell_agent()
 
     def _rows(self, pair: int) -> list[announce.Row]:
@@ -101,15 +108,18 @@ class Consumer:
     def repeat(self) -> None:
         """Send the announcements that are due again, of pairs that are still MASTER here."""
         now = time.monotonic()
-        due = {pair for at, pair in self._due if at <= now}
-        self._due = [(at, pair) for at, pair in self._due if at > now]
-        for pair in sorted(due):
+        due = {(pair, first) for at, pair, first in self._due if at <= now}
+        self._due = [entry for entry in self._due if entry[0] > now]
+        for pair, first in sorted(due):
             if self._directory.is_master(pair):
-                announce.announce(self._rows(pair))
+                rows = announce.ports_first(self._rows(pair))
+                announce.announce(rows[first : first + _IN_ONE_GO])
+                if len(rows) > first + _IN_ONE_GO:
+                    self._due.append((now + _BREATH, pair, first + _IN_ONE_GO))
 
     def next_due(self) -> float | None:
         """Seconds until `repeat` has something to do; None: nothing is due."""
-        return max(0.0, min(at for at, _ in self._due) - time.monotonic()) if self._due else None
+        return max(0.0, min(at for at, _, _ in self._due) - time.monotonic()) if self._due else None
 
     def _tell_agent(self) -> None:
         try:

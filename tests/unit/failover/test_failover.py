@@ -20,7 +20,8 @@ ROW = announce.Row.parse("7 eth1 fa:16:3e:00:00:01 192.0.2.9")
         ('INSTANCE "P65536" FAULT 230', (65536, "FAULT")),
         ('INSTANCE "P65536" STOP 230', (65536, "BACKUP")),
         ('INSTANCE "P65536" DELETED 230', (65536, "DELETED")),
-        ('INSTANCE "P65536" MASTER_RX_LOWER_PRI 230', None),
+        ('INSTANCE "P65536" MASTER_RX_LOWER_PRI 230', (65536, "MASTER_RX_LOWER_PRI")),
+        ('INSTANCE "P65536" MASTER_RX_HIGHER_PRI 230', None),
         ('INSTANCE "VI_1" MASTER 100', None),
         ('GROUP "P65536" MASTER 100', None),
         ("", None),
@@ -54,6 +55,19 @@ def test_an_address_of_ipv6_is_announced_by_a_routers_neighbour_advertisement():
     _, marked = announce.frame(row, announce.SWITCHES_ONLY)
     assert marked.endswith(b"\x0e\x01" + announce.SWITCHES_ONLY)
     assert len(marked) == len(frame) + 8
+
+
+def test_floating_addresses_come_after_what_switches_learn_from():
+    lines = (
+        "7 eth1 fa:16:3e:00:00:01 192.0.2.9",
+        "7 eth1 fa:16:3e:00:00:01 2001:db8::9",
+        "7 eth1 fa:16:3e:00:00:01 192.0.2.10",
+        "8 eth1 fa:16:3e:00:00:02 192.0.2.11",
+        "7 eth1 fa:16:3e:00:00:01 192.0.2.9",
+    )
+    rows = [announce.Row.parse(line) for line in lines]
+    assert announce.one_a_port(rows) == [rows[0], rows[1], rows[3]]
+    assert announce.ports_first(rows) == [rows[0], rows[1], rows[3], rows[2], rows[4]]
 
 
 def test_the_mark_for_switches_is_a_unicast_local_mac():
