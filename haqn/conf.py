@@ -176,6 +176,12 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.HostAddressOpt("metrics_host", default="127.0.0.1", help="Address to serve metrics of the agent on."),
     cfg.PortOpt("metrics_port", default=9798, min=0, help="Port to serve them on; 0: none."),
     cfg.IntOpt("gate_lease_ms", default=3000, min=1500, help="Kernel lease of an open gate; refreshed each second."),
+    cfg.FloatOpt(
+        "audit_interval",
+        default=60.0,
+        min=1.0,
+        help="Within this time everything that the agent has made is compared with the kernel again.",
+    ),
     cfg.StrOpt("failover_python", default="/usr/bin/python3", help="Interpreter of the failover program."),
     cfg.StrOpt(
         "supervisor",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from haqn.agent import diff, ra
 from haqn.documents import NetworkDocument, RouterDocument, RouterPort, ports_of
 from haqn.exceptions import HostError, InvalidDocument
-from haqn.linux.rtnetlink import RouteEntry, is_link_local
+from haqn.linux.rtchanges import RouteEntry, is_link_local
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _DEFAULT_ROUTES = {4: "0.0.0.0/0", 6: "::/0"}

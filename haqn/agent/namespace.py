@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from haqn.agent.blueprint import PlannedPort
-from haqn.linux import netns, rtnetlink
-from haqn.linux.rtnetlink import Address, Change, Device, RouteEntry, Rtnetlink
+from haqn.linux import netns, rtchanges
+from haqn.linux.rtchanges import Address, Change, RouteEntry
+from haqn.linux.rtnetlink import Device, Rtnetlink
 
 #: of the router's namespace (ip-sysctl.rst of the kernel's documentation)
 _SYSCTLS = {
@@ -90,19 +91,19 @@ def configure(handle: Rtnetlink, before: Inside, indexes: Mapping[str, int], por
     """
     changes = []
     if "lo" not in before.devices or not before.devices["lo"].up:
-        changes.append(rtnetlink.set_up(indexes["lo"]))
+        changes.append(rtchanges.set_up(indexes["lo"]))
     for port in ports:
         index, device = indexes[port.device], before.devices.get(port.device)
         if device is not None and device.index != index:
             device = None  # made anew
         if device is not None and device.mac != port.document.mac_address:
-            changes.append(rtnetlink.set_mac(index, port.document.mac_address))
+            changes.append(rtchanges.set_mac(index, port.document.mac_address))
         if device is not None and device.mtu != port.mtu:
-            changes.append(rtnetlink.set_mtu(index, port.mtu))
+            changes.append(rtchanges.set_mtu(index, port.mtu))
         here = frozenset() if device is None else {address for address in before.addresses if address.index == index}
         changes += _address_changes(here, _addresses(port, index))
         if device is None or not device.up:
-            changes.append(rtnetlink.set_up(index))
+            changes.append(rtchanges.set_up(index))
     handle.apply(changes)
 
 
@@ -118,15 +119,15 @@ def _address_changes(here: Collection[Address], wanted: list[Address]) -> list[C
     # the same address in another shape would be taken for the one that is to be added
     in_the_way = {address for address in surplus if address.address in {other.address for other in missing}}
     return [
-        *map(rtnetlink.delete_address, in_the_way),
-        *map(rtnetlink.add_address, missing),
-        *map(rtnetlink.delete_address, surplus - in_the_way),
+        *map(rtchanges.delete_address, in_the_way),
+        *map(rtchanges.add_address, missing),
+        *map(rtchanges.delete_address, surplus - in_the_way),
     ]
 
 
 def route(handle: Rtnetlink, present: Collection[RouteEntry], wanted: set[RouteEntry]) -> None:
     """What is replaced keeps its destination all the time. A route that a port took along is made again."""
     destinations = {entry.destination for entry in wanted}
-    handle.apply(rtnetlink.delete_route(entry) for entry in present if entry.destination not in destinations)
+    handle.apply(rtchanges.delete_route(entry) for entry in present if entry.destination not in destinations)
     missing = wanted - (handle.routes() if present else frozenset())
-    handle.apply(rtnetlink.replace_route(entry) for entry in missing)
+    handle.apply(rtchanges.replace_route(entry) for entry in missing)

@@ -14,6 +14,7 @@ from haqn.exceptions import HostError
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.linux import netns
 from haqn.linux.netlink import Link, Netlink
+from haqn.linux.rtnetlink import Rtnetlink
 from haqn.model import NetworkType
 
 _MAX_VNI = 2**24 - 1
@@ -31,8 +32,6 @@ class Networks:
         self._netlink = netlink
         self._tunnel_address = tunnel_address
         self._physical_networks = physical_networks
-        #: VXLAN device's index -> where it floods to; asked once, for the kernel lists the entries of all devices only
-        self._flood = netlink.flood()
 
     def egress(self, network: NetworkDocument) -> str | None:
         return diff.egress(network, self._physical_networks)
@@ -62,7 +61,7 @@ class Networks:
         name = f"{diff.VXLAN_PREFIX}{vni}"
         device = self._netlink.link(name)
         if device is not None and (device.vxlan_id, device.vxlan_local) != (vni, self._tunnel_address):
-            self._delete_vxlan(device)
+            self._netlink.delete_link(name)
             device = None
         if device is None:
             self._netlink.add_vxlan(name, vni=vni, local=self._tunnel_address, mtu=network.mtu)
@@ -70,17 +69,12 @@ class Networks:
             device = self._netlink.need(name)
         self._plug(device, bridge, network.mtu)
         wanted = {str(ipaddress.ip_address(address)) for address in network.flood} - {self._tunnel_address}
-        present = self._flood.setdefault(device.index, set())
+        with Rtnetlink() as handle:
+            present = handle.flood(device.index)
         for address in sorted(wanted - present):
             self._netlink.append_flood(device, address)
-            present.add(address)
         for address in sorted(present - wanted):
             self._netlink.delete_flood(device, address)
-            present.discard(address)
-
-    def _delete_vxlan(self, device: Link) -> None:
-        self._netlink.delete_link(device.name)
-        self._flood.pop(device.index, None)
 
     def _apply_flat(self, network: NetworkDocument, bridge: Link) -> None:
         interface = self.egress(network)
@@ -108,7 +102,7 @@ class Networks:
             return
         for link in links.values():
             if link.master == bridge.index and link.kind == "vxlan":
-                self._delete_vxlan(link)
+                self._netlink.delete_link(link.name)
         self._netlink.delete_link(name)
 
     def found(self) -> set[str]:

@@ -21,7 +21,7 @@ from haqn.agent.networks import quiet
 from haqn.agent.rules import Rulesets
 from haqn.documents import NetworkDocument, RouterDocument
 from haqn.exceptions import HostError
-from haqn.linux import netns, rtnetlink
+from haqn.linux import netns, rtchanges, rtnetlink
 from haqn.linux.rtnetlink import Device, Rtnetlink
 
 LOG = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Routers:
     def _remove_stale(host: Rtnetlink, present: Mapping[str, Device], planned: list[PlannedPort]) -> None:
         devices = {port.device for port in planned}
         stale = blueprint.taps(name for name in present if name not in devices)
-        host.apply(rtnetlink.delete_link(tap) for tap in stale)
+        host.apply(rtchanges.delete_link(tap) for tap in stale)
 
     @staticmethod
     def _plug(host: Rtnetlink, inside: Mapping[str, Device], name: str, planned: PlannedPort) -> _Present:
@@ -132,27 +132,29 @@ class Routers:
         bridge = rtnetlink.index(planned.bridge)
         tap = host.link(planned.tap)
         if tap is not None and planned.device not in inside:
-            host.apply([rtnetlink.delete_link(planned.tap)])
+            host.apply([rtchanges.delete_link(planned.tap)])
             tap = None
         if tap is None:
-            host.add_veth(
-                planned.tap,
-                group=planned.group,
-                master=bridge,
-                peer=planned.device,
-                peer_namespace=name,
-                peer_mac=planned.document.mac_address,
-                mtu=planned.mtu,
-            )
+            with (netns.DIRECTORY / name).open() as namespace_file:
+                pair = rtchanges.add_veth(
+                    planned.tap,
+                    group=planned.group,
+                    master=bridge,
+                    peer=planned.device,
+                    peer_namespace=namespace_file.fileno(),
+                    peer_mac=planned.document.mac_address,
+                    mtu=planned.mtu,
+                )
+                host.apply([pair])
             netns.set_sysctls(quiet(planned.tap))
             return _Present(planned, rtnetlink.index(planned.tap), planned.group)
         changes = []
         if tap.mtu != planned.mtu:
-            changes.append(rtnetlink.set_mtu(tap.index, planned.mtu))
+            changes.append(rtchanges.set_mtu(tap.index, planned.mtu))
         if tap.master != bridge:
-            changes.append(rtnetlink.set_master(tap.index, bridge))
+            changes.append(rtchanges.set_master(tap.index, bridge))
         if not tap.up:
-            changes.append(rtnetlink.set_up(tap.index))
+            changes.append(rtchanges.set_up(tap.index))
         host.apply(changes)
         return _Present(planned, tap.index, tap.group)
 
@@ -162,7 +164,7 @@ class Routers:
         group = port.planned.group
         if port.group == group or diff.must_wait(port.group, group, open_pairs()):
             return port
-        host.apply([rtnetlink.set_group(port.tap_index, group)])
+        host.apply([rtchanges.set_group(port.tap_index, group)])
         return replace(port, group=group)
 
     # -- removal and adoption ------------------------------------------------------------------
@@ -174,7 +176,7 @@ class Routers:
             self._advertiser.remove(router_id)
         if netns.exists(name):
             with Rtnetlink.of(name) as inside, Rtnetlink() as host:
-                host.apply(rtnetlink.delete_link(tap) for tap in blueprint.taps(inside.links()))
+                host.apply(rtchanges.delete_link(tap) for tap in blueprint.taps(inside.links()))
         netns.remove(name)
         self._rulesets.forget(router_id)
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 from haqn.agent import desired as desired_module
 from haqn.agent import diff
+from haqn.agent.audit import Audit
 from haqn.agent.backend import NetworkDriver, PortDriver
 from haqn.agent.desired import Desired
 from haqn.agent.diff import Key
+from haqn.agent.newcomers import Newcomers
 from haqn.agent.pairs import Pairs
 from haqn.agent.routers import Built, MustWait, Routers
 from haqn.agent.work import Work
@@ -33,8 +35,6 @@ from haqn.documents import (
     ports_of,
 )
 from haqn.exceptions import HaqnError
-from haqn.failover import announce
-from haqn.model import FIRST_PAIR_ID
 
 LOG = logging.getLogger(__name__)
 
@@ -42,6 +42,10 @@ LOG = logging.getLogger(__name__)
 _TICK = 1.0
 #: seconds until the next look at what waits: a tap that is not there, a gate that is not open, what the leader asked
 _LOOK_AGAIN = 0.25
+
+
+#: changes that are named in the log
+_NAMED_CHANGES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Outcome:
     key: Key
     document: RouterDocument | None
     future: Future[Built | None]
+    #: nothing should have been left to do
+    audit: bool
 
 
 def _by_kind(keys: frozenset[Key]) -> dict[str, list[Key]]:
@@ -83,8 +89,10 @@ class AgentService:
         workers: int,
         clock: Clock,
         on_step: Callable[[], object] = lambda: None,
+        audit_interval: float = 60.0,
     ) -> None:
-        """`on_step` is told of each step, at least once a second."""
+        """`on_step` is told of each step, at least once a second. Within `audit_interval` seconds everything that was
+        carried out is looked at again."""
         self._listing = listing
         self._report = report
         self._networks = networks
@@ -102,6 +110,8 @@ class AgentService:
         self._rows: dict[str, Mapping[int, tuple[str, ...]]] = {}
         self._status: Status | None = None
         self._next_tick = 0.0
+        self._audit = Audit(audit_interval / _TICK)
+        self._newcomers = Newcomers()
 
     # -- called from other threads -----------------------------------------------------------
 
@@ -152,7 +162,8 @@ class AgentService:
         """One look at everything."""
         self._collect()
         now = self._clock.monotonic()
-        if now >= self._next_tick:
+        ticks = now >= self._next_tick
+        if ticks:
             self._next_tick = now + _TICK
             if self._pairs is not None:
                 self._pairs.check_health()
@@ -169,6 +180,9 @@ class AgentService:
             self._submit(key, open_pairs)
         for key in change["ports"]:
             self._do(key, self._ports.apply, PortDocument)
+        if ticks:
+            self._look_again()
+        self._newcomers.repeat(open_pairs.masters, now)
         for key in remove["ports"]:
             self._undo(key, self._ports.remove)
         # a bridge goes after the ports of the routers that are going
@@ -176,14 +190,30 @@ class AgentService:
             for key in remove["networks"]:
                 self._undo(key, self._networks.remove)
         self._publish(todo)
-        if self._pairs is not None:
-            self._pairs.announce_again()
+
+    def _look_again(self) -> None:
+        """At a part of what was carried out: somebody else may have changed it."""
+        documents = {
+            key: document
+            for key, document in self._work.applied.items()
+            if document is not None and key[0] != "pairs" and self._desired.documents.get(key) == document
+        }
+        keys, new_round = self._audit.turn(documents)
+        if new_round and self._pairs is not None:
+            self._pairs.remake_gate()
+        for key in keys:
+            document = documents[key]
+            if isinstance(document, NetworkDocument):
+                self._do(key, self._networks.apply, NetworkDocument)
+            elif isinstance(document, PortDocument):
+                self._do(key, self._ports.apply, PortDocument)
+            elif isinstance(document, RouterDocument) and self._work.may_start(key, self._clock.monotonic()):
+                self._build(key, document, audit=True)
 
     def _pause(self) -> float:
-        pauses = [max(0.0, self._next_tick - self._clock.monotonic())]
-        retry = self._work.next_retry(self._clock.monotonic())
-        if retry is not None:
-            pauses.append(retry)
+        now = self._clock.monotonic()
+        pauses = [max(0.0, self._next_tick - now)]
+        pauses += [due for due in (self._work.next_retry(now), self._newcomers.next_due(now)) if due is not None]
         if self._pairs is not None and self._pairs.is_busy():
             pauses.append(_LOOK_AGAIN)
         return min(pauses)
@@ -245,6 +275,8 @@ class AgentService:
 
     def _fail(self, key: Key, error: Exception) -> None:
         LOG.warning("%s %s: %s", *key, error)
+        if key in self._work.applied:
+            self._work.applied[key] = None
         self._work.failed(key, str(error), self._clock.monotonic())
 
     def _do_pairs(self, change: list[Key], remove: list[Key]) -> None:
@@ -274,17 +306,18 @@ class AgentService:
             if isinstance(present, RouterDocument) and diff.router_must_wait(present, document, open_pairs):
                 self._work.wait(key, now + _LOOK_AGAIN)
                 return
-            used = {port.network_id for port in ports_of(document)}
-            networks = {network_id: found for network_id in used if (found := self._desired.network(network_id))}
-            self._work.in_flight.add(key)
-            future: Future[Built | None] = self._executor.submit(
-                self._routers.apply, document, networks, self._open_pairs
-            )
+            self._build(key, document, audit=False)
         else:
             self._work.in_flight.add(key)
-            document = None
-            future = self._executor.submit(self._routers.remove, key[1])
-        future.add_done_callback(lambda done: self._finish(Outcome(key, document, done)))
+            removal: Future[Built | None] = self._executor.submit(self._routers.remove, key[1])
+            removal.add_done_callback(lambda done: self._finish(Outcome(key, None, done, audit=False)))
+
+    def _build(self, key: Key, document: RouterDocument, *, audit: bool) -> None:
+        used = {port.network_id for port in ports_of(document)}
+        networks = {network_id: found for network_id in used if (found := self._desired.network(network_id))}
+        self._work.in_flight.add(key)
+        future: Future[Built | None] = self._executor.submit(self._routers.apply, document, networks, self._open_pairs)
+        future.add_done_callback(lambda done: self._finish(Outcome(key, document, done, audit=audit)))
 
     def _open_pairs(self) -> diff.OpenPairs:
         return self._pairs.open_pairs() if self._pairs is not None else diff.OpenPairs()
@@ -316,13 +349,19 @@ class AgentService:
                     self._rows.pop(outcome.key[1], None)
                     self._work.removed(outcome.key)
                     continue
+                if outcome.audit and built.changes:
+                    LOG.warning(
+                        "router %s was not as it was made: %s",
+                        outcome.key[1],
+                        "; ".join(built.changes[:_NAMED_CHANGES]),
+                    )
                 self._rows[outcome.key[1]] = built.rows
                 for group, lines in built.new_rows.items():
                     new.setdefault(group, []).extend(lines)
                 self._work.done(outcome.key, outcome.document)
         if touched:
             self._write_rows()
-            self._announce(new)
+            self._newcomers.tell(new, self._open_pairs().masters, self._clock.monotonic())
 
     def _write_rows(self) -> None:
         if self._pairs is None:
@@ -334,16 +373,6 @@ class AgentService:
         # what runs since before this agent's start and was not looked at yet must be announced, too
         adopting = any(key[0] == "routers" and document is None for key, document in self._work.applied.items())
         self._pairs.write_rows(by_group, keep_others=adopting)
-
-    def _announce(self, new: Mapping[int, list[str]]) -> None:
-        """Ports that were just made where they already may speak: neighbours may know an older owner of the address."""
-        masters = self._open_pairs().masters
-        open_lines = [
-            line for group, lines in new.items() if group in masters or group < FIRST_PAIR_ID for line in lines
-        ]
-        rows = [announce.Row.parse(line) for line in open_lines]
-        announce.claim(rows)
-        announce.announce(rows, announce.EVERYBODY)
 
     # -- reporting ------------------------------------------------------------------------------
 

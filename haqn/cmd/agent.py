@@ -164,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
         workers=conf.agent.workers,
         clock=clock,
         on_step=lambda: servicemanager.tell(servicemanager.ALIVE),
+        audit_interval=conf.agent.audit_interval,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())

@@ -166,15 +166,6 @@ class Netlink:
 
     # -- VXLAN flooding -------------------------------------------------------------------------
 
-    def flood(self) -> dict[int, set[str]]:
-        """The tunnel endpoints that each VXLAN device (by its index) floods to."""
-        with _trying("list flood entries"):
-            found: dict[int, set[str]] = {}
-            for entry in self._ip.fdb("dump"):
-                if entry.get_attr("NDA_LLADDR") == _ALL_ZERO_MAC and (destination := entry.get_attr("NDA_DST")):
-                    found.setdefault(entry["ifindex"], set()).add(destination)
-            return found
-
     def append_flood(self, link: Link, destination: str) -> None:
         with _trying(f"add flood entry {destination} to {link.name}"):
             self._ip.fdb("append", ifindex=link.index, lladdr=_ALL_ZERO_MAC, dst=destination)

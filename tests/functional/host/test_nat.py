@@ -13,6 +13,7 @@ import pytest
 
 from haqn.agent import diff
 from haqn.documents import FixedIp, FloatingIp, NetworkDocument, RouterDocument, RouterPort
+from haqn.failover import announce
 from haqn.linux import netns
 from haqn.model import NetworkType
 from tests.functional.host.test_routers import GATEWAY, INTERFACE, NETWORKS, QR, TENANT, HostUnderTest, output
@@ -240,6 +241,8 @@ def test_without_a_floating_ip_nothing_is_left_of_it():
         back = host.routers.apply(ROUTER, networks, diff.OpenPairs)
         (lines,) = back.new_rows.values()
         assert [line.split()[3] for line in lines] == [TWO]
+        # as the agent does: somebody has asked for it in vain a moment ago
+        assert announce.tell_neighbours([announce.Row.parse(line) for line in lines]) == 1
         assert reaches(TWO)
         host.routers.apply(dataclasses.replace(ROUTER, enable_snat=False), networks, diff.OpenPairs)
         assert reaches(WORLD, namespace="vm1"), "floating IPs need no source NAT"

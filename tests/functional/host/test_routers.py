@@ -61,6 +61,9 @@ def links(namespace: str | None = None) -> dict[str, dict]:
     found = {link["ifname"]: link for link in json.loads(output("ip", "-d", "-j", "link", namespace=namespace))}
     for link in found.values():
         link.get("linkinfo", {}).get("info_data", {}).pop("gc_timer", None)  # it just runs
+        # whether the other end is up is told a moment later
+        del link["operstate"]
+        link["flags"] = [flag for flag in link["flags"] if flag == "UP"]
     return found
 
 
