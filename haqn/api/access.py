@@ -46,7 +46,7 @@ class Guard:
         # whoever sees nothing gets an empty list
         elif not context.may(rule) and not is_list:
             raise PolicyNotAuthorized(action=rule)
-        elif context.scope(rule) is Scope.OWN and params.get("project_id", context.project_id) != context.project_id:
+        elif context.scope(rule) is Scope.OWN and not _is_own_place(context, params):
             raise PolicyNotAuthorized(action=f"{rule} of another project")
 
     def _check_object(
@@ -74,3 +74,8 @@ class Guard:
             owned = access.owned(store.table, project_id, deleting=deleting)
             if not access.meets(connection, store.table, object_id, owned):
                 raise PolicyNotAuthorized(action=f"{rule} of another project's {store.kind}")
+
+
+def _is_own_place(context: Context, params: Mapping[str, str]) -> bool:
+    """Whether the URI names nobody else's project, and no object whose owner is not known here."""
+    return "object_id" not in params and params.get("project_id", context.project_id) == context.project_id

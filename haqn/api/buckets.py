@@ -2,7 +2,7 @@
 
 A bucket is one number, the time at which it will be full again (the "theoretical arrival time" of ITU-T I.371's generic
 cell rate algorithm, GCRA), so a bucket that is full is no state at all. Knows keys as texts; what they mean is decided
-elsewhere. Why not a library or a database: `doc/adr/0006-shared-token-buckets.md`.
+elsewhere. Why not a library or a database: `doc/adr/0007-shared-token-buckets.md`.
 """
 
 from __future__ import annotations
