@@ -34,11 +34,14 @@ def level_after(state: str, level: int, *, was_master: bool) -> int:
     return BACKUP_LEVEL if was_master else level
 
 
-def yield_after(present: int, *, heard: bool, seconds: float) -> int:
+def yield_after(present: int, *, is_master: bool, heard: bool, seconds: float) -> int:
     """How a member yields that has been yielding for so long, by what it hears of its peer alone.
 
-    Where adverts come through VRRP decides again, with or without an agent, etcd and a leader.
+    Where adverts come through VRRP decides again, with or without an agent, etcd and a leader. But a member that hears
+    and is not heard must have given way first: what it hears is no reason for a MASTER to do so.
     """
+    if is_master:
+        return present
     if heard or (present == RETURNING and seconds >= RETURNING_FOR):
         return NO
     return present

@@ -54,10 +54,10 @@ class Yielding:
         return set()
 
     def _end(self, pair: int, way: int, *, heard: bool, seconds: float) -> None:
-        if yield_after(way, heard=heard, seconds=seconds) != NO:
-            return
         with self._directory.locked():
-            if self._directory.yielding(pair) != way:
+            is_master = self._directory.is_master(pair)
+            after = yield_after(way, is_master=is_master, heard=heard, seconds=seconds)
+            if after != NO or self._directory.yielding(pair) != way:
                 return
             self._directory.write_yield(pair, NO)
         why = "its peer is heard" if heard else f"nobody is heard for {seconds:.0f} s"

@@ -81,21 +81,3 @@ def test_a_host_that_is_cut_off_from_etcd_hands_its_routers_over(stage: Stage) -
         assert result.largest_gap_ms < HANDOVER_GAP
         assert result.all_answered
     assert stage.scenario.states == {peer: "active", third: "standby"}
-
-
-def test_hosts_that_do_not_hear_each_other(stage: Stage) -> None:
-    """Both are active then. The designated one must go on, and one of them is left when they hear each other again."""
-    active, standby = stage.active, stage.standby
-    faults.cut(stage.lab, active, Cut.HA)
-    wait_for("the peer takes over", lambda: standby in stage.forwarders(), _MARGIN)
-    seen = watched(2 * CALM, stage.forwarders)
-    assert all(active in hosts for hosts in seen)
-    with stage.scenario.both_ways() as both_ways:
-        faults.mend(stage.lab, active)
-        wait_for("one of them gives way", lambda: len(stage.forwarders()) == 1, _MARGIN)
-        time.sleep(CALM)
-        outbound, inbound = both_ways.stop()
-
-    assert len(stage.forwarders()) == 1
-    assert outbound.all_answered
-    assert inbound.all_answered

@@ -1,0 +1,46 @@
+"""Members that do not hear each other both become MASTER: one yields, for as long as it must and no longer."""
+
+import time
+
+import pytest
+
+from haqn.lab import faults, services
+from haqn.lab.scenery import wait_for
+from haqn.lab.wires import Cut
+from tests.functional.system.stage import CALM, CRASH_GAP, HANDOVER_GAP, TTL, Stage, watched
+
+pytestmark = pytest.mark.functional
+
+_MARGIN = 6.0
+
+
+def yields(stage: Stage, host: str) -> bool:
+    """The host's keepalived is told to be in FAULT."""
+    found = stage.host(host).run(["cat", f"/run/haqn/pairs/{stage.pair}.yield"], check=False)
+    return found.stdout.strip() not in ("", "0")
+
+
+def test_members_that_do_not_hear_each_other(stage: Stage) -> None:
+    active, standby = stage.active, stage.standby
+    with stage.scenario.both_ways() as both_ways:
+        faults.cut(stage.lab, active, Cut.HA)
+        wait_for("the peer takes over", lambda: standby in stage.forwarders(), _MARGIN)
+        wait_for("it yields", lambda: stage.forwarders() == [active], _MARGIN)
+        assert yields(stage, standby)
+        # switches have learnt that the designated one is meant
+        stage.scenario.until_vm_reaches_out()
+        # another leader, and the agents' restarts, change nothing of it
+        leader = stage.leading_monitor()
+        faults.kill(stage.host(leader.host), leader.name)
+        services.restart(stage.lab, stage.agent(standby))
+        seen = watched(3 * CALM, stage.forwarders)
+        wait_for("another monitor leads", lambda: stage.is_led() and stage.leading_monitor() != leader, 4 * TTL)
+        seen += watched(2 * CALM, stage.forwarders)
+        assert {tuple(hosts) for hosts in seen} == {(active,)}
+        faults.mend(stage.lab, active)
+        wait_for("it stands by again", lambda: not yields(stage, standby), _MARGIN)
+        seen = watched(2 * CALM, stage.forwarders)
+        assert {tuple(hosts) for hosts in seen} == {(active,)}
+        outbound, inbound = both_ways.stop()
+    assert outbound.all_answered
+    assert inbound.all_answered
