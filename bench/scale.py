@@ -263,16 +263,7 @@ class _Monitor:
         program = [sys.executable, "-c", "import sys; from haqn.cmd.monitor import main; sys.exit(main())"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    "/usr/bin/setpriv",
-                    "--pdeathsig",
-                    "KILL",
-                    sys.executable,
-                    "-c",
-                    program,
-                    "--config-file",
-                    str(config),
-                ],
+                ["/usr/bin/setpriv", "--pdeathsig", "KILL", *program, "--config-file", str(config)],
                 stdout=log,
                 stderr=log,
             )
@@ -367,7 +358,8 @@ def _at_rest(etcd: Etcd, monitor: _Monitor, simulated: Agents) -> list[Measured]
 def _replacements(database: Database, simulated: Agents, monitor: _Monitor) -> list[Measured]:
     """Three agents, one after the other; the slowest counts."""
     slowest, cpu, moved = 0.0, 0.0, 0
-    for name in ("net000", "net050", "net101"):
+    names = sorted(simulated.hosts)
+    for name in (names[0], names[len(names) // 3], names[len(names) // 2]):
         mine = set(simulated.hosts[name].routers)
         used, began = monitor.cpu(), time.monotonic()
         simulated.kill(name)
