@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from haqn.clock import Clock
 from haqn.coordination import keys
 from haqn.coordination.client import Etcd
 from haqn.coordination.operations import Operation, TransactionResult
 from haqn.coordination.state import Changed
+from haqn.db.clock import utcnow
 from haqn.db.session import Database
 from haqn.db.snapshot import Facts, read_placed, read_wanted
 from haqn.exceptions import NotLeader
+from haqn.monitor import readiness
 from haqn.monitor.assemble import make_view, settled_pairs
 from haqn.monitor.observed import Observed
 from haqn.monitor.projection import Projector
@@ -32,7 +35,15 @@ def look_on(etcd: Etcd, database: Database, settings: Settings, clock: Clock) ->
     publisher = Publisher(lambda: etcd.list(keys.DESIRED)[0], _refuse, epoch=0)
     publisher.adopt(Projector(settings.advert_interval_ms).project(facts, settled_pairs(facts, reported)))
     now = clock.monotonic() + LONG_AGO
-    return make_view(facts, reported, now=now, vacated=publisher.vacated, since={})
+    view = make_view(facts, reported, now=now, vacated=publisher.vacated, since={})
+    return replace(
+        view,
+        release=readiness.release_now(facts.placed, utcnow()),
+        unready=readiness.find_unready(facts, reported, publisher.generation_of)
+        if readiness.is_needed(facts, reported)
+        else (),
+        absent=readiness.find_absent(facts, reported, publisher.generation_of, publisher.manifest_generation),
+    )
 
 
 def _refuse(_operations: Sequence[Operation]) -> TransactionResult:

@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from haqn.model import RouterRequest
+from haqn.scheduler import rebalance
+from haqn.scheduler.board import Board
 from haqn.scheduler.operations import Absent, Operation, OperationKind, OperationState, Step, Unready
 from haqn.scheduler.planner import plan
 from haqn.scheduler.view import BindToPair, Designate, Policy
@@ -164,6 +166,21 @@ def test_a_new_agent_gets_its_part_by_a_rebalance_with_no_more_moves_than_that_t
     if zones == "abc":
         zone = {a.id: a.zone for a in cluster.view.agents}
         assert all(len({zone[member] for member in cluster.members(b)}) == 2 for b in cluster.view.bindings)
+
+
+def test_a_thousand_routers_and_one_more_agent_are_even_after_as_many_moves_as_it_lacks():
+    cluster = Operated([agent(f"net{i}") for i in range(10)])
+    for number in range(1000):
+        cluster.add_router(RouterRequest(id=f"r{number:04}"))
+    cluster.vrrp()
+    cluster.view = apply(cluster.view, plan(cluster.view, POLICY))
+    cluster.view = replace(cluster.view, agents=(*cluster.view.agents, agent("new")))
+    steps = rebalance.moves(cluster.view, Board(cluster.view, POLICY))
+    assert {step.agent_id for step in steps} == {"new"}
+    moved = Counter({str(step.from_agent_id): len(step.routers) for step in steps})
+    assert moved.total() == 90
+    loads = {host: load - moved[host] for host, load in cluster.loads().items()} | {"new": 90}
+    assert set(loads.values()) == {90, 91}
 
 
 def test_a_rebalance_of_even_loads_has_nothing_to_do():
