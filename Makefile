@@ -1,4 +1,4 @@
-# make install | demo | test | lint | bench | sample
+# make install | demo | test | lint | docs | bench | sample
 # Everything works on a fresh Debian 12 with make, git and python3, as root.
 
 SHELL := /bin/sh
@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install packages demo test lint bench sample clean
+.PHONY: install packages demo test lint docs bench sample clean
 .DEFAULT_GOAL := install
 
 install: packages $(STAMP)
@@ -33,13 +33,17 @@ demo: install
 test: lint
 	tests/run $(BIN)/pytest
 
-lint: install
+lint: install docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	shellcheck .ci/* devstack/* bench/run tests/functional/install/*.sh
 	shellcheck --severity=error tests/run
+
+# a warning is an error; the result is in doc/_build
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q -b html doc doc/_build
 
 bench: install
 	bench/run
@@ -50,4 +54,4 @@ sample: install
 	$(BIN)/oslopolicy-sample-generator --config-file etc/oslo-policy-generator/haqn.conf
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .eggs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) doc/_build doc/reference build dist *.egg-info .eggs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
