@@ -1,4 +1,4 @@
-# make install | demo | test | lint | docs | bench | sample
+# make install | demo | test | lint | docs | bench | reboots | sample
 # Everything works on a fresh Debian 12 with make, git and python3, as root.
 
 SHELL := /bin/sh
@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install packages demo test lint docs bench sample clean
+.PHONY: install packages demo test lint docs bench reboots sample clean
 .DEFAULT_GOAL := install
 
 install: packages $(STAMP)
@@ -47,6 +47,10 @@ docs: install
 
 bench: install
 	bench/run
+
+# a host comes back 20 times, in any order and at any moment
+reboots: install
+	$(BIN)/python -m bench.reboots
 
 # after a change of haqn/conf.py, or of a rule of the policy
 sample: install

@@ -1,13 +1,12 @@
 """Members that do not hear each other both become MASTER: one yields, for as long as it must and no longer."""
 
-import time
 
 import pytest
 
 from haqn.lab import faults, services
 from haqn.lab.scenery import wait_for
 from haqn.lab.wires import Cut
-from tests.functional.system.stage import CALM, CRASH_GAP, HANDOVER_GAP, TTL, Stage, watched
+from tests.functional.system.stage import CALM, TTL, Stage, watched
 
 pytestmark = pytest.mark.functional
 
