@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from bench import api, failover, neutron_reference
+from bench import api, failover, limits, neutron_reference, scale
 from bench.measure import table
 
 
@@ -22,6 +22,8 @@ def main() -> int:
 
     rows = failover.measure(say, (1, 10, 50) if given.quick else (1, 50, 400))
     rows += api.measure(say)
+    rows += scale.measure(say, 20, 500) if given.quick else scale.measure(say)
+    rows += limits.measure(say)
     for count in (1, 20):
         say(f"reference: one keepalived a router, Neutron's settings, {count} routers")
         rows.append(neutron_reference.measure(count))

@@ -9,10 +9,9 @@ import falcon
 from oslo_config import cfg
 from oslo_policy.policy import RuleDefault
 
-from haqn.api import errors, extensions, ha, limits, policies, quantum_v1
+from haqn.api import errors, extensions, ha, policies, quantum_v1
 from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
-from haqn.api.buckets import SharedBuckets
 from haqn.api.context import Context
 from haqn.api.dhcp import AgentsOfNetwork, NetworkOfAgent, NetworksOfAgent
 from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions, describe_extensions
@@ -102,25 +101,15 @@ def routes(
     )
 
 
-def create_app(
-    database: Database,
-    live_state: LiveState,
-    nudge: Nudge,
-    conf: cfg.ConfigOpts,
-    buckets: SharedBuckets | None = None,
-) -> App:
-    """The application of one process. What it is given must be started (and stopped) by the caller.
-
-    `buckets` are those of all processes; without them no project has a limit.
-    """
+def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts) -> App:
+    """The application of one process. What it is given must be started (and stopped) by the caller."""
     added = extensions.load()
     resources = extensions.extended(RESOURCES, added)
     services = Services(database=database, settings=Settings.from_conf(conf), live_state=live_state, nudge=nudge)
     rules = [*ha.RULES, *(rule for extension in added for rule in extension.policies)]
     policy = Policy(conf, policies.defaults(resources, rules))
-    limited = [] if buckets is None else [limits.ByProject(limits.from_conf(conf, "project", buckets))]
     measured = Measured()
-    app: App = falcon.App(middleware=[measured, _Requests(conf, policy), *limited, Guard(resources, rules, database)])
+    app: App = falcon.App(middleware=[measured, _Requests(conf, policy), Guard(resources, rules, database)])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     errors.install(app)

@@ -12,11 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-import falcon
 from oslo_config import cfg
 
 from haqn.api.buckets import Rate, SharedBuckets
-from haqn.api.endpoints import context_of
 from haqn.api.identity import FOR_EVERYBODY
 
 _AGENTS = "/v2.0/agents"
@@ -50,10 +48,24 @@ def is_exempt(method: str, path: str) -> bool:
 
 def by_address(app: WSGIApplication, limit: Limit) -> WSGIApplication:
     """`app` with a limit for each client address."""
+    return _limited(app, limit, "REMOTE_ADDR")
+
+
+def by_project(app: WSGIApplication, limit: Limit) -> WSGIApplication:
+    """`app` with a limit for each project, which must be known already (`haqn.api.identity`).
+
+    Callers without a project have the limit of their address alone.
+    """
+    return _limited(app, limit, "HTTP_X_PROJECT_ID")
+
+
+def _limited(app: WSGIApplication, limit: Limit, key: str) -> WSGIApplication:
+    """By what the environment has under `key`, if anything. Refusing must cost next to nothing, or a flood is one."""
 
     def limited(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not is_exempt(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
-            seconds = limit.excess(environ.get("REMOTE_ADDR", ""))
+        name = environ.get(key, "")
+        if name and not is_exempt(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
+            seconds = limit.excess(name)
             if seconds:
                 return _too_many(start_response, seconds)
         return app(environ, start_response)
@@ -61,25 +73,7 @@ def by_address(app: WSGIApplication, limit: Limit) -> WSGIApplication:
     return app if limit.rate is None else limited
 
 
-class ByProject:
-    """Middleware: a limit for each project; callers without a project have that of their address alone."""
-
-    def __init__(self, limit: Limit) -> None:
-        self._limit = limit
-
-    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
-        project_id = context_of(request).project_id
-        if project_id and not is_exempt(request.method, request.path):
-            seconds = self._limit.excess(project_id)
-            if seconds:
-                raise falcon.HTTPTooManyRequests(retry_after=seconds, description=_message(seconds))
-
-
-def _message(seconds: int) -> str:
-    return f"Too many requests: try again in {seconds} s"
-
-
 def _too_many(start_response: StartResponse, seconds: int) -> Iterable[bytes]:
-    error = {"type": "HTTPTooManyRequests", "message": _message(seconds), "detail": ""}
+    error = {"type": "HTTPTooManyRequests", "message": f"Too many requests: try again in {seconds} s", "detail": ""}
     start_response("429 Too Many Requests", [("Content-Type", "application/json"), ("Retry-After", str(seconds))])
     return [json.dumps({"NeutronError": error}).encode()]

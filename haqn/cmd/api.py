@@ -38,9 +38,9 @@ def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
     nudge = EtcdNudge(etcd)
     nudge.start()
     database = Database(conf.database.connection, pool_size=max(conf.database.max_pool_size, conf.api.threads))
-    app: WSGIApplication = create_app(database, live_state, nudge, conf, buckets)
-    limited = limits.by_address(identity.authenticated(app, conf), limits.from_conf(conf, "address", buckets))
-    return identity.behind_proxy(limited, conf)
+    app = limits.by_project(create_app(database, live_state, nudge, conf), limits.from_conf(conf, "project", buckets))
+    app = limits.by_address(identity.authenticated(app, conf), limits.from_conf(conf, "address", buckets))
+    return identity.behind_proxy(app, conf)
 
 
 class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicorn has no types
