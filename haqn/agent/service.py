@@ -19,6 +19,7 @@ from haqn.agent.audit import Audit
 from haqn.agent.backend import NetworkDriver, PortDriver
 from haqn.agent.desired import Desired
 from haqn.agent.diff import Key
+from haqn.agent.extensions import Extensions
 from haqn.agent.newcomers import Newcomers
 from haqn.agent.pairs import Pairs
 from haqn.agent.routers import Built, MustWait, Routers
@@ -88,6 +89,7 @@ class AgentService:
         pairs: Pairs | None,
         workers: int,
         clock: Clock,
+        extensions: Extensions,
         on_step: Callable[[], object] = lambda: None,
         audit_interval: float = 60.0,
     ) -> None:
@@ -100,6 +102,7 @@ class AgentService:
         self._ports = ports
         self._pairs = pairs
         self._clock = clock
+        self._extensions = extensions
         self._on_step = on_step
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="router")
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()

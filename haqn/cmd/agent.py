@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from haqn import conf as haqn_conf
 from haqn import metrics, servicemanager, templating
-from haqn.agent import backend
+from haqn.agent import backend, extensions
 from haqn.agent.advertiser import Advertiser
 from haqn.agent.metrics import AgentMetrics
 from haqn.agent.pairs import Pairs, PairsSettings, make_gate
@@ -163,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
         pairs=pairs,
         workers=conf.agent.workers,
         clock=clock,
+        extensions=extensions.load(),
         on_step=lambda: servicemanager.tell(servicemanager.ALIVE),
         audit_interval=conf.agent.audit_interval,
     )

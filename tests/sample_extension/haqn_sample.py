@@ -1,6 +1,11 @@
-"""A sample extension of haqn: networks have a colour, and there are paints, which are a resource of their own."""
+"""A sample extension of haqn: networks have a colour, and there are paints, which are a resource of their own.
+
+On hosts it keeps a log of routers.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import sqlalchemy as sa
 
@@ -9,6 +14,7 @@ from haqn.api.extensions import Extension
 from haqn.api.kinds import Integer, Nullable, Text, Uuid
 from haqn.api.resource import Resource
 from haqn.db.store import Store
+from haqn.documents import RouterDocument
 from haqn.exceptions import NotFound
 
 TABLES = sa.MetaData()
@@ -72,3 +78,21 @@ EXTENSION = Extension(
     ],
     tables=TABLES,
 )
+
+
+class RouterLog:
+    """An agent extension (haqn.agent.extensions.AgentExtension)."""
+
+    lines: ClassVar[list[str]] = []
+
+    def add_router(self, router: RouterDocument) -> None:
+        self.lines.append(f"{router.router_id} is here")
+
+    def update_router(self, router: RouterDocument) -> None:
+        self.lines.append(f"{router.router_id} has changed")
+
+    def delete_router(self, router_id: str) -> None:
+        self.lines.append(f"{router_id} is gone")
+
+    def ha_state_change(self, router_id: str, active: bool) -> None:
+        self.lines.append(f"{router_id} {'is active' if active else 'stands by'}")
