@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from haqn.exceptions import HaqnError
 from haqn.lab import demo, faults, lookup, services, status, vms
+from haqn.lab.chaos import run as chaos
 from haqn.lab.client import Client
 from haqn.lab.cluster import Lab
 from haqn.lab.host import Host
 from haqn.lab.probe import BothWays, ProbeResult
 from haqn.lab.spec import Kind, LabSpec
-from haqn.lab.wires import Cut
+from haqn.lab.wires import Cut, Way
 
 Options = argparse.Namespace
 
@@ -100,7 +103,7 @@ def _heal(options: Options) -> None:
 
 
 def _cut(options: Options) -> None:
-    faults.cut(Lab(options.lab), options.host, Cut(options.what))
+    faults.cut(Lab(options.lab), options.host, Cut(options.what), Way(options.way))
 
 
 def _mend(options: Options) -> None:
@@ -165,6 +168,21 @@ def _probe(options: Options) -> int:
     return 0 if outbound.all_answered and inbound.all_answered else 1
 
 
+def _chaos(options: Options) -> int:
+    file = options.log or Path(f"build/chaos-{options.seed}.log")
+    plan = chaos.Plan(
+        seed=options.seed,
+        faults=options.faults,
+        seconds=options.seconds,
+        log=file,
+        slack=options.slack,
+        keep=options.keep,
+    )
+    outcome = chaos.run(Lab(options.lab), plan)
+    print(f"the log is {file}")
+    return 1 if outcome.violations else 0
+
+
 def _demo(options: Options) -> int:
     return demo.run(options.lab)
 
@@ -215,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     cut = add("cut", _cut, "take one kind of traffic away from the host")
     cut.add_argument("host")
     cut.add_argument("what", choices=[what.value for what in Cut])
+    cut.add_argument("--way", choices=[way.value for way in Way], default=Way.BOTH.value, help="seen from the host")
     add("mend", _mend, "undo all cuts of the host").add_argument("host")
     for name, change, text in (
         ("kill", _on_programs(faults.kill), "SIGKILL a program"),
@@ -229,9 +248,15 @@ def _parser() -> argparse.ArgumentParser:
     probe = add("probe", _probe, "5 ms pings VM -> external host and external host -> the VM's router")
     probe.add_argument("vm")
     probe.add_argument("--seconds", type=float, default=10.0)
+    played = add("chaos", _chaos, "random faults, two at once at most, and whether the invariants hold meanwhile")
+    _add_chaos_options(played)
     # in a lab of its own, because it ends with it
     add("demo", _demo, "the whole story in two minutes").set_defaults(usual_lab="demo")
+    _add_vm(commands)
+    return parser
 
+
+def _add_vm(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     vm = commands.add_parser("vm", help="virtual machines on the compute hosts").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -248,7 +273,17 @@ def _parser() -> argparse.ArgumentParser:
     vm_exec.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     vm_exec.set_defaults(command=_vm_exec)
     vm.add_parser("list", help="the VMs that there are").set_defaults(command=_vm_list)
-    return parser
+
+
+def _add_chaos_options(played: argparse.ArgumentParser) -> None:
+    # in a lab of its own, because it ends with it
+    played.set_defaults(usual_lab="chaos")
+    played.add_argument("--seed", type=int, default=random.randrange(10000), help="the same one plays the same faults")  # noqa: S311 - chance is what is wanted
+    played.add_argument("--faults", type=int, default=50, help="how many are inflicted")
+    played.add_argument("--seconds", type=float, default=36000.0, help="after so long nothing more is inflicted")
+    played.add_argument("--slack", type=float, default=1.0, help="stretch all bounds, for a machine that is busy")
+    played.add_argument("--log", type=Path, help="file of the log (default: build/chaos-SEED.log)")
+    played.add_argument("--keep", action="store_true", help="leave the lab up at the end")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from haqn.lab import processes, wires
 from haqn.lab.cluster import Lab
 from haqn.lab.host import Host
 from haqn.lab.processes import Process
-from haqn.lab.wires import Cut
+from haqn.lab.wires import Cut, Way
 
 KEEPALIVED = "keepalived"
 
@@ -27,10 +27,10 @@ def thaw(lab: Lab, host: str) -> None:
     processes.send(target.processes(), signal.SIGCONT)
 
 
-def cut(lab: Lab, host: str, what: Cut) -> None:
-    """Take the HA traffic, the uplink or the way to the control hosts away from the host."""
+def cut(lab: Lab, host: str, what: Cut, way: Way = Way.BOTH) -> None:
+    """Take the HA traffic, the uplink or the way to the control hosts away from the host, in one direction or both."""
     lab.host(host)
-    wires.cut(lab.switch, host, what)
+    wires.cut(lab.switch, host, what, way)
 
 
 def mend(lab: Lab, host: str) -> None:

@@ -26,6 +26,18 @@ class Cut(enum.StrEnum):
     MGMT = "mgmt"
 
 
+class Way(enum.StrEnum):
+    """In which direction a cut takes it away, seen from the host."""
+
+    BOTH = "both"
+    IN = "in"
+    OUT = "out"
+
+
+#: of nftables, by what is cut and in which direction
+_SETS = [f"{what}_{way}" for what in Cut for way in (Way.IN, Way.OUT)]
+
+
 def build_switch(switch: Host, spec: LabSpec) -> None:
     """Bridges, the table of cuts, and the machine's own link to the underlay."""
     bridges = (UNDER, UPLINK)
@@ -42,19 +54,21 @@ def build_switch(switch: Host, spec: LabSpec) -> None:
         ),
     )
     control = ", ".join(f'"{switch_port(host.name, UNDER)}"' for host in spec.of_kind(Kind.CONTROL))
+    sets = "\n".join(f"    set {name} {{ type ifname; }}" for name in _SETS)
     switch.run(
         ["nft", "-f", "-"],
         text=f"""
 table {_TABLE} {{
     set control {{ type ifname; elements = {{ {control} }}; }}
-    set {Cut.HA} {{ type ifname; }}
-    set {Cut.MGMT} {{ type ifname; }}
+{sets}
     chain forward {{
         type filter hook forward priority 0; policy accept;
-        meta l4proto {_VRRP} iifname @{Cut.HA} drop
-        meta l4proto {_VRRP} oifname @{Cut.HA} drop
-        iifname @{Cut.MGMT} oifname @control drop
-        iifname @control oifname @{Cut.MGMT} drop
+        meta l4proto {_VRRP} iifname @ha_out drop
+        meta l4proto {_VRRP} oifname @ha_in drop
+        iifname @mgmt_out oifname @control drop
+        iifname @control oifname @mgmt_in drop
+        iifname @uplink_out drop
+        oifname @uplink_in drop
     }}
 }}
 """,
@@ -101,12 +115,24 @@ def links_up(switch: Host, host: str) -> None:
     switch.ip(*(f"link set {switch_port(host, link)} up" for link in (UNDER, UPLINK)))
 
 
-def cut(switch: Host, host: str, what: Cut) -> None:
-    """Take `what` away from the host; once more changes nothing."""
-    if what is Cut.UPLINK:
+def cut(switch: Host, host: str, what: Cut, way: Way = Way.BOTH) -> None:
+    """Take `what` away from the host; once more changes nothing.
+
+    An uplink that is cut both ways has no carrier any more; one that is cut one way has, and loses every frame.
+    """
+    if what is Cut.UPLINK and way is Way.BOTH:
         switch.ip(f"link set {switch_port(host, UPLINK)} down")
     else:
-        switch.run(["nft", f"add element {_TABLE} {what} {{ {switch_port(host, UNDER)} }}"])
+        switch.run(["nft", "-f", "-"], text="".join(f"add {one}\n" for one in _elements(host, what, way)))
+
+
+def uncut(switch: Host, host: str, what: Cut) -> None:
+    """Undo the cuts of `what`, and no others."""
+    if what is Cut.UPLINK:
+        switch.ip(f"link set {switch_port(host, UPLINK)} up")
+    # add and delete in one transaction: deleting what is not there is an error
+    commands = (f"add {one}\ndelete {one}\n" for one in _elements(host, what, Way.BOTH))
+    switch.run(["nft", "-f", "-"], text="".join(commands))
 
 
 def mend(switch: Host, host: str) -> None:
@@ -117,25 +143,37 @@ def mend(switch: Host, host: str) -> None:
 
 def mend_rules(switch: Host, host: str) -> None:
     """Undo the cuts that are rules: they outlive a reboot of the host."""
-    for what in (Cut.HA, Cut.MGMT):
-        # add and delete in one transaction: deleting what is not there is an error
-        element = f"element {_TABLE} {what} {{ {switch_port(host, UNDER)} }}"
-        switch.run(["nft", "-f", "-"], text=f"add {element}\ndelete {element}\n")
+    commands = (f"add {one}\ndelete {one}\n" for what in Cut for one in _elements(host, what, Way.BOTH))
+    switch.run(["nft", "-f", "-"], text="".join(commands))
 
 
 def cuts(switch: Host) -> dict[str, set[str]]:
-    """Host -> what is cut of it now; `link` stands for an underlay link that is down (a crashed host)."""
+    """Host -> what is cut of it now: `ha`, or `ha_in` and `ha_out` if it is cut one way, and so on; `link` stands for
+    an underlay link that is down (a crashed host)."""
     found: dict[str, set[str]] = {}
-    for what in (Cut.HA, Cut.MGMT):
-        listing = switch.run(["nft", "list", "set", *_TABLE.split(), what]).stdout
+    for name in _SETS:
+        listing = switch.run(["nft", "list", "set", *_TABLE.split(), name]).stdout
         for word in listing.split('"')[1::2]:
-            found.setdefault(word.removesuffix(f"-{UNDER}"), set()).add(what)
+            found.setdefault(word.rpartition("-")[0], set()).add(name)
     for link in switch.query("link", "show", "type", "veth"):
         flags = link["flags"]
         if isinstance(flags, list) and "UP" not in flags:
             host, _, name = str(link["ifname"]).rpartition("-")
             found.setdefault(host, set()).add("link" if name == UNDER else Cut.UPLINK)
+    for names in found.values():
+        for what in Cut:
+            both = {f"{what}_{way}" for way in (Way.IN, Way.OUT)}
+            if both <= names:
+                names.difference_update(both)
+                names.add(what)
     return found
+
+
+def _elements(host: str, what: Cut, way: Way) -> list[str]:
+    """As nft names them, of the sets of cuts."""
+    port = switch_port(host, UPLINK if what is Cut.UPLINK else UNDER)
+    ways = (Way.IN, Way.OUT) if way is Way.BOTH else (way,)
+    return [f"element {_TABLE} {what}_{one} {{ {port} }}" for one in ways]
 
 
 def _plug(switch: Host, name: str, where: list[str], host: str, link: str) -> None:
