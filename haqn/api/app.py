@@ -122,7 +122,7 @@ def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cf
 
 def list_policies() -> list[RuleDefault]:
     """What oslopolicy-sample-generator asks for: all rules of haqn itself."""
-    return policies.defaults(RESOURCES)
+    return policies.defaults(RESOURCES, ha.RULES)
 
 
 class _Requests:
