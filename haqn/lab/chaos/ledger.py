@@ -40,7 +40,3 @@ class Ledger:
                 is_now = "gone" if present is None else repr(present)
                 found.append(f"{object_id} was answered to be {wanted} and is {is_now}")
         return found
-
-    def forget_gone(self) -> None:
-        """Objects that are gone for sure need not be looked at for ever."""
-        self._sure = {object_id: value for object_id, value in self._sure.items() if value is not None}
