@@ -24,13 +24,21 @@ class CarriedOut(NamedTuple):
 
 
 def make_view(
-    facts: Facts, reported: Reported, *, now: float, vacated: Mapping[tuple[str, int], int], since: Mapping[str, float]
+    facts: Facts,
+    reported: Reported,
+    *,
+    now: float,
+    vacated: Mapping[tuple[str, int], int],
+    since: Mapping[str, float],
+    requests: dict[str, tuple[RouterFact, RouterRequest]] | None = None,
 ) -> View:
     """The planner's view.
 
     `now`: monotonic seconds. `vacated`: (host, pair) -> the generation from which on the host's documents
     have no router on the pair. `since`: the view's fields since_leadership, since_etcd and since_sql.
+    `requests`: what was made of the same facts before; it is kept up to date.
     """
+    known = {} if requests is None else requests
     agents = tuple(_agent(fact, alive=fact.id in reported.beats) for fact in facts.placed.agents.values())
     l3_agents = {fact.host: fact.id for fact in facts.placed.agents.values() if fact.agent_type is AgentType.L3}
     return View(
@@ -38,7 +46,7 @@ def make_view(
         pairs=tuple(facts.placed.pairs.values()),
         bindings=tuple(facts.placed.bindings.values()),
         pins=tuple(Pin(router_id=router, agent_id=agent) for router, agent in facts.placed.pins),
-        routers=tuple(_request(facts, reported, router) for router in facts.wanted.routers.values()),
+        routers=tuple(_known_request(facts, reported, router, known) for router in facts.wanted.routers.values()),
         observations=tuple(
             Observation(
                 agent_id=l3_agents[host],
@@ -205,6 +213,21 @@ def _agent(fact: AgentFact, *, alive: bool) -> Agent:
         allowed_routers=frozenset(beat.get("allowed_routers", ())),
         allowed_networks=frozenset(beat.get("allowed_networks", ())),
     )
+
+
+def _known_request(
+    facts: Facts, reported: Reported, router: RouterFact, known: dict[str, tuple[RouterFact, RouterRequest]]
+) -> RouterRequest:
+    """The one that was made of this very fact: facts are read anew, all together, when anything was changed."""
+    made = known.get(router.id)
+    if made is not None and made[0] is router and router.id not in facts.placed.exclusions:
+        return made[1]
+    request = _request(facts, reported, router)
+    if not request.excluded_agents:
+        known[router.id] = (router, request)
+    else:
+        known.pop(router.id, None)
+    return request
 
 
 def _request(facts: Facts, reported: Reported, router: RouterFact) -> RouterRequest:

@@ -17,8 +17,9 @@ from haqn.db import operations
 from haqn.db.bindings import LeaderWriter
 from haqn.db.clock import utcnow
 from haqn.db.session import Database
-from haqn.db.snapshot import Facts, Placed, Wanted, outbox_lines, read_placed, read_wanted
+from haqn.db.snapshot import Facts, Placed, RouterFact, Wanted, outbox_lines, read_placed, read_wanted
 from haqn.exceptions import PlanOutdated
+from haqn.model import RouterRequest
 from haqn.monitor import readiness
 from haqn.monitor.actives import Words, words
 from haqn.monitor.assemble import (
@@ -101,6 +102,8 @@ class Term:
         self._leases: dict[str, int] = {}
         self._planned: object = None
         self._replan_at: float | None = None
+        #: what was looked at for the last projection, and what followed
+        self._looked_at: object = None
         self._projected: object = None
         self._promoted: object = None
         self._holds: frozenset[str] = frozenset()
@@ -109,6 +112,8 @@ class Term:
         #: when the same reports may make for other words to pairs
         self._say_again_at: float | None = None
         self._words = Words()
+        #: what was made of routers' facts for plans
+        self._requests: dict[str, tuple[RouterFact, RouterRequest]] = {}
         #: routers that were bound anew, of which etcd does not know yet
         self._unprojected: set[str] = set()
         #: grows each time that documents were compared with etcd's
@@ -175,6 +180,8 @@ class Term:
             self._outbox_floor = floor
 
     def _facts(self) -> Facts:
+        if self._wanted is None:
+            self._requests.clear()
         if self._wanted is None or self._placed is None:
             self._facts_version += 1
         if self._wanted is None:
@@ -216,6 +223,7 @@ class Term:
                     "since_etcd": self._health.since(Source.ETCD),
                     "since_sql": self._health.since(Source.SQL),
                 },
+                requests=self._requests,
             )
             view = replace(view, release=readiness.release_now(facts.placed, utcnow()))
             if ready_matters:
@@ -230,19 +238,28 @@ class Term:
             if not made.actions and not progressed:
                 self._planned = basis
                 return facts
-            try:
-                if made.actions:
-                    number = self._writer.apply(made, view, policy, keep_plans=self._settings.keep_plans)
-                    self._done.append(f"plan {number}: {_sum_up(made)}")
-                self._unprojected |= {
-                    one.router_id for one in made.actions if isinstance(one, BindToPair | BindToAgent)
-                }
-                self._new_pairs |= {one.pair_id: now for one in made.actions if isinstance(one, CreatePair)}
-            except PlanOutdated as error:
-                self._done.append(f"planned anew, because {error}")
+            if made.actions and not self._carry_out(made, view, policy):
+                facts = self._facts()
+                continue
+            # another look at what follows, once the documents of this are written
+            self._replan_at = now
             self._placed = None
-            facts = self._facts()
+            return self._facts()
         return facts
+
+    def _carry_out(self, made: Plan, view: View, policy: Policy) -> bool:
+        """Write the plan; False, and the facts are to be read again, if they were overtaken."""
+        try:
+            number = self._writer.apply(made, view, policy, keep_plans=self._settings.keep_plans)
+        except PlanOutdated as error:
+            self._done.append(f"planned anew, because {error}")
+            self._placed = None
+            return False
+        self._done.append(f"plan {number}: {_sum_up(made)}")
+        now = self._clock.monotonic()
+        self._unprojected |= {one.router_id for one in made.actions if isinstance(one, BindToPair | BindToAgent)}
+        self._new_pairs |= {one.pair_id: now for one in made.actions if isinstance(one, CreatePair)}
+        return True
 
     def _with_readiness(self, view: View, facts: Facts, reported: Reported) -> View:
         generation_of = self._publisher.generation_of
@@ -274,6 +291,14 @@ class Term:
     # -- project -------------------------------------------------------------------------
 
     def _project(self, facts: Facts, reported: Reported) -> None:
+        looked_at = (self._facts_version, reported.version)
+        again = self._say_again_at is not None and self._clock.monotonic() >= self._say_again_at
+        if looked_at == self._looked_at and not (again or self._new_pairs or self._publisher.in_doubt):
+            return
+        self._project_now(facts, reported)
+        self._looked_at = looked_at
+
+    def _project_now(self, facts: Facts, reported: Reported) -> None:
         settled = settled_pairs(facts, reported)
         awaiting = self._awaiting(facts, reported)
         by_pair = self._choose_words(facts, reported).by_pair

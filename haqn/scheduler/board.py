@@ -67,6 +67,11 @@ class Board:
         """Why the agent takes nothing new; `deleted` when its row is gone."""
         return self._unwilling.get(agent_id, "deleted")
 
+    def has_list(self, agent_id: str) -> bool:
+        """Whether the agent takes certain routers only."""
+        agent = self.agents.get(agent_id)
+        return agent is not None and bool(agent.allowed_routers)
+
     def fits(self, agent_id: str, router: RouterRequest) -> bool:
         """Whether the agent, dead or alive, can carry out what the router needs."""
         agent = self.agents.get(agent_id)

@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 from haqn.failover.levels import ORDERED_LEVEL
 from haqn.model import Pair, RouterRequest, VrrpState
+from haqn.scheduler import placement
 from haqn.scheduler.board import Board
 from haqn.scheduler.brakes import death_brake
 from haqn.scheduler.operator import Operator
@@ -38,6 +39,8 @@ class _Planner:
         #: why something is held back that a death asks for
         self.held_by_brake = ""
         self.holds: list[Hold] = []
+        #: pairs, and what routers demand that may stay on them: most of thousands are like others
+        self.well_placed: set[tuple[int, placement.Demand]] = set()
         self.waits: list[float] = []
         self.reports = {(o.pair_id, o.agent_id): o for o in view.observations}
         self.pace = Pace(view, policy, self.board, self.reports)
@@ -218,6 +221,9 @@ class _Planner:
         if not board.alive(active):
             return  # both dead, or the brake is on: `_follow` has said so
         pins = self.pins.get(router.id, ())
+        like = (pair.id, placement.demand_of(router))
+        if not pins and like in self.well_placed:
+            return
         missing_pins = [p for p in pins if p not in pair.members and board.may_host(p, router)]
         why_active = self._why_replace(router, active, pins, missing_pins if backup in pins else [])
         why_backup = self._why_replace(router, backup, pins, missing_pins) or self._why_leaving(backup, pins)
@@ -227,6 +233,8 @@ class _Planner:
             self._replace_active(router, pair, why_active)
         elif why_backup:
             self._replace_standby(router, pair, why_backup)
+        elif not (pins or any(board.has_list(member) for member in pair.members)):
+            self.well_placed.add(like)
 
     def _why_replace(
         self, router: RouterRequest, member: str, pins: Collection[str], missing_pins: Collection[str]
