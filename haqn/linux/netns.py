@@ -82,8 +82,20 @@ def _share_directory() -> None:
     DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
     path = os.fsencode(DIRECTORY)
     with _sharing:
-        for flags in () if os.path.ismount(DIRECTORY) else (_MS_BIND | _MS_REC, _MS_SHARED | _MS_REC):
+        # not ismount(3): the directory is bound to itself, so that its device is its parent's
+        is_mount = _mount_id(DIRECTORY) != _mount_id(DIRECTORY.parent)
+        for flags in () if is_mount else (_MS_BIND | _MS_REC, _MS_SHARED | _MS_REC):
             _must(_libc.mount(path, path, b"none", flags, None), f"make {DIRECTORY} a mount of its own")
+
+
+def _mount_id(path: Path) -> str:
+    """Which mount the path is in (proc(5), /proc/pid/fdinfo)."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/thread-self/fdinfo/{descriptor}").read_text().splitlines()
+    finally:
+        os.close(descriptor)
+    return next(line for line in lines if line.startswith("mnt_id:"))
 
 
 def remove(name: str) -> None:
