@@ -182,13 +182,16 @@ AGENT_OPTS: list[cfg.Opt] = [
         min=1.0,
         help="Within this time everything that the agent has made is compared with the kernel again.",
     ),
-    cfg.StrOpt("failover_python", default="/usr/bin/python3", help="Interpreter of the failover program."),
+    cfg.StrOpt(
+        "failover_python", default="/usr/bin/python3", help="Interpreter of the failover program and the advertiser."
+    ),
     cfg.StrOpt(
         "supervisor",
         default="none",
         choices=["none", "systemd"],
-        help="Who owns keepalived and the failover program, which outlive the agent: none (each has a session of its "
-        "own) or systemd (haqn-keepalived.service, haqn-failover.service). The systemd unit of the agent sets it.",
+        help="Who owns keepalived, the failover program and the advertiser, which outlive the agent: none (each has a "
+        "session of its own) or systemd (haqn-keepalived.service, haqn-failover.service, haqn-advertiser.service). The "
+        "systemd unit of the agent sets it.",
     ),
 ]
 
