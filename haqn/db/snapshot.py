@@ -166,6 +166,12 @@ def read_placed(database: Database) -> Placed:
         )
 
 
+def read_agents(database: Database) -> dict[str, AgentFact]:
+    """The agents alone. Raises DatabaseUnavailable."""
+    with database.read() as connection:
+        return _agents(connection)
+
+
 def outbox_lines(database: Database, after: int) -> frozenset[int]:
     """Numbers of the outbox lines above `after`. A smaller number can become visible after a larger one."""
     with database.read() as connection:

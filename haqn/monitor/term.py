@@ -17,7 +17,7 @@ from haqn.db import operations
 from haqn.db.bindings import LeaderWriter
 from haqn.db.clock import utcnow
 from haqn.db.session import Database
-from haqn.db.snapshot import Facts, Placed, RouterFact, Wanted, outbox_lines, read_placed, read_wanted
+from haqn.db.snapshot import Facts, Placed, RouterFact, Wanted, outbox_lines, read_agents, read_placed, read_wanted
 from haqn.exceptions import PlanOutdated
 from haqn.model import RouterRequest
 from haqn.monitor import readiness
@@ -195,9 +195,11 @@ class Term:
         ended = [agent_id for agent_id in self._leases if agent_id not in reported.beats]
         if began or ended:
             self._writer.note_agents(began, ended, enable_new=self._settings.enable_new_agents)
-            self._placed = None
-            facts = self._facts()
-            agents = facts.placed.agents
+            # agents come and go without anybody having placed anything meanwhile: there is an outbox line for that
+            agents = read_agents(self._database)
+            self._placed = replace(facts.placed, agents=agents)
+            self._facts_version += 1
+            facts = Facts(facts.wanted, self._placed)
             self._note("alive", [f"{beat.agent_type} on {beat.host}" for beat in began])
             self._note("dead", [f"{agents[a].agent_type} on {agents[a].host}" for a in ended if a in agents])
         self._leases = {agent_id: beat.lease for agent_id, beat in reported.beats.items()}
