@@ -6,9 +6,7 @@ strategy is noauth. Versions, health and metrics are for everybody, because load
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import logging
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -16,35 +14,11 @@ import webob.exc
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_middleware import basic_auth, http_proxy_to_wsgi
-from oslo_middleware.exceptions import ConfigInvalid
-
-from haqn.exceptions import ConfigurationRefused
-
-LOG = logging.getLogger(__name__)
 
 #: Paths that need no identity; exactly these.
 FOR_EVERYBODY = frozenset({"", "/", "/healthz", "/readyz", "/metrics"})
 
 _IDENTITY = ("HTTP_X_USER_ID", "HTTP_X_PROJECT_ID", "HTTP_X_ROLES")
-
-
-def check(conf: cfg.ConfigOpts) -> None:
-    """Whether the API may be served with this strategy. Raises ConfigurationRefused."""
-    if conf.api.auth_strategy == "http_basic":
-        try:
-            basic_auth.validate_auth_file(conf.api.http_basic_auth_user_file)
-        except (ConfigInvalid, webob.exc.HTTPBadRequest) as error:
-            raise ConfigurationRefused(
-                f"cannot use [api] http_basic_auth_user_file {conf.api.http_basic_auth_user_file}: {error}"
-            ) from error
-    if conf.api.auth_strategy != "noauth":
-        return
-    if not (_is_loopback(conf.api.bind_host) or conf.api.allow_noauth_anywhere):
-        raise ConfigurationRefused(
-            f"cannot serve on {conf.api.bind_host} with [api] auth_strategy noauth: everybody who reaches it would be "
-            "an admin (allow_noauth_anywhere permits it)"
-        )
-    LOG.warning("auth_strategy is noauth: everybody who reaches %s is an admin", conf.api.bind_host)
 
 
 def authenticated(app: WSGIApplication, conf: cfg.ConfigOpts) -> WSGIApplication:
@@ -103,12 +77,3 @@ def _unauthorized(start_response: StartResponse) -> Iterable[bytes]:
         "401 Unauthorized", [("Content-Type", "application/json"), ("WWW-Authenticate", 'Basic realm="haqn"')]
     )
     return [json.dumps({"NeutronError": error}).encode()]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,7 +13,7 @@ import gunicorn.app.base
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn.api import identity, limits, metrics
+from haqn.api import identity, limits, metrics, strategy
 from haqn.api.app import create_app
 from haqn.api.buckets import SharedBuckets
 from haqn.api.livestate import EtcdLiveState
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     conf = haqn_conf.load(sys.argv[1:] if arguments is None else arguments, prog="haqn-api")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        identity.check(conf)
+        strategy.check(conf)
         schema.check(conf.database.connection)
     except (ConfigurationRefused, SchemaOutdated, DatabaseUnavailable) as error:
         LOG.error("%s", error)

@@ -10,8 +10,9 @@ from pathlib import Path
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
+from haqn.api import strategy
 from haqn.db.session import create_engine
-from haqn.exceptions import HaqnError
+from haqn.exceptions import ConfigurationRefused, HaqnError
 
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
 
@@ -66,6 +67,7 @@ def _impossible(conf: cfg.ConfigOpts) -> Iterator[str]:
         yield "[etcd] client_cert: a client certificate needs its key, and a key its certificate"
     if bool(conf.etcd.user) != bool(conf.etcd.password):
         yield "[etcd] user: a user needs a password, and a password its user"
+    yield from _impossible_access(conf)
     if conf.api.vni_min > conf.api.vni_max:
         yield f"[api] vni_min: {conf.api.vni_min} is above vni_max, {conf.api.vni_max}"
     if not _MAC.fullmatch(conf.api.base_mac):
@@ -76,6 +78,20 @@ def _impossible(conf: cfg.ConfigOpts) -> Iterator[str]:
             yield f"[agent] {option}: {text!r} is no IP address"
     if conf.templates_path and not Path(conf.templates_path).is_dir():
         yield f"[DEFAULT] templates_path: there is no directory {conf.templates_path}"
+
+
+def _impossible_access(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """What is wrong with how clients get to the API."""
+    try:
+        strategy.check(conf)
+    except ConfigurationRefused as error:
+        yield f"[api] auth_strategy: {error}"
+    for option in ("tls_cert", "tls_key", "tls_client_ca"):
+        path = conf.api[option]
+        if path and not Path(path).is_file():
+            yield f"[api] {option}: there is no file {path}"
+    if bool(conf.api.tls_cert) != bool(conf.api.tls_key):
+        yield "[api] tls_cert: a certificate needs its key, and a key its certificate"
 
 
 def _is_endpoint(text: str) -> bool:

@@ -25,7 +25,9 @@ def test_all_are_told_at_once(tmp_path):
         tmp_path,
         "[DEFAULT]\nhots = a\n[database]\nconnection = nonsense\n"
         "[etcd]\nendpoints = http://a:1,b\nclient_key = /nowhere\nuser = me\n"
-        "[api]\nvni_min = 10\nvni_max = 5\nbase_mac = xx\n[agent]\nha_address = 10.0.0.300\n",
+        "[api]\nauth_strategy = noauth\nbind_host = 10.0.0.1\ntls_key = /nowhere\n"
+        "vni_min = 10\nvni_max = 5\nbase_mac = xx\n"
+        "[agent]\nha_address = 10.0.0.300\n",
     )
     assert [line.split(":")[0] for line in found] == [
         "[DEFAULT] hots",
@@ -35,6 +37,9 @@ def test_all_are_told_at_once(tmp_path):
         "[etcd] client_key",
         "[etcd] client_cert",
         "[etcd] user",
+        "[api] auth_strategy",
+        "[api] tls_key",
+        "[api] tls_cert",
         "[api] vni_min",
         "[api] base_mac",
         "[agent] ha_address",

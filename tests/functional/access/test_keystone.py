@@ -1,13 +1,9 @@
 """A real Keystone, the real `openstack` command, and haqn-api behind keystonemiddleware: two projects and an admin."""
 
-import json
-import os
-import shlex
-import subprocess
-import sys
-
 import pytest
 import requests
+
+from tests.functional.api.shell import Shell
 
 
 @pytest.fixture
@@ -16,37 +12,29 @@ def server(keystone, make_server):
         yield server
 
 
-class Cloud:
-    """The `openstack` command as one user."""
-
-    def __init__(self, keystone, user, project):
-        self._environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore"}
-        self._environment |= keystone.environment(user, project)
-
-    def run(self, command):
-        program = [os.path.join(os.path.dirname(sys.executable), "openstack"), *shlex.split(command)]
-        return subprocess.run(program, env=self._environment, capture_output=True, text=True, timeout=120, check=False)
-
-    def ok(self, command):
-        done = self.run(f"{command} -f json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
 def test_two_projects_by_the_command_line(keystone, server):
-    alice, bob, admin = (Cloud(keystone, *who) for who in (("alice", "a"), ("bob", "b"), ("admin", "admin")))
     keystone.add_service("network", "haqn", server.url)
-    endpoints = {entry["Type"]: entry["Endpoints"] for entry in admin.ok("catalog list")}
-    assert any(endpoint["url"] == server.url for endpoint in endpoints["network"])
-    network = alice.ok("network create mine")
-    assert network["provider:network_type"] is None
-    assert network["project_id"] == alice.ok("token issue")["project_id"]
-    assert bob.ok("network list") == []
-    done = bob.run(f"network show {network['id']}")
-    assert done.returncode != 0
-    assert "No Network found" in done.stderr
-    assert bob.run("network create --share ours").returncode != 0
-    assert admin.ok(f"network show {network['id']}")["provider:network_type"] == "vxlan"
+    alice, bob, admin = (
+        Shell(environment=keystone.environment(*who)) for who in (("alice", "a"), ("bob", "b"), ("admin", "admin"))
+    )
+    try:
+        project_id = alice.ok("token issue")["project_id"]
+        endpoints = {entry["Type"]: entry["Endpoints"] for entry in admin.ok("catalog list")}
+        assert any(endpoint["url"] == server.url for endpoint in endpoints["network"])
+        network = alice.ok("network create mine")
+        assert network["project_id"] == project_id
+        assert network["provider:network_type"] is None
+        assert [row["ID"] for row in alice.ok("network list")] == [network["id"]]
+        assert bob.ok("network list") == []
+        assert "No Network found" in bob.fails(f"network show {network['id']}")
+        assert "disallowed by policy" in bob.fails("network create --share ours")
+        assert admin.ok(f"network show {network['id']}")["provider:network_type"] == "vxlan"
+        admin.do(f"network set --name renamed {network['id']}")
+        assert alice.ok("network show renamed")["id"] == network["id"]
+        alice.do("network delete renamed")
+    finally:
+        for shell in (alice, bob, admin):
+            shell.close()
 
 
 def test_tokens_and_roles(keystone, server):

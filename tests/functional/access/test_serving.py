@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from haqn import conf as haqn_conf
-from haqn.api import identity
+from haqn.api import strategy
 from haqn.exceptions import ConfigurationRefused
 from tests.functional.coordination.test_credentials import make_certificates
 
@@ -50,7 +50,7 @@ def test_a_user_file_that_cannot_be_used(tmp_path, content):
         file.write_text(content)
     conf = haqn_conf.load([], api__auth_strategy="http_basic", api__http_basic_auth_user_file=str(file))
     with pytest.raises(ConfigurationRefused, match="htpasswd"):
-        identity.check(conf)
+        strategy.check(conf)
 
 
 def test_noauth_is_for_loopback(make_server, caplog):
@@ -59,13 +59,13 @@ def test_noauth_is_for_loopback(make_server, caplog):
     assert server.process.wait(60) == 1
     assert "everybody who reaches it would be an admin" in server.log_file.read_text()
     for host in ("127.0.0.1", "::1", "localhost"):
-        identity.check(haqn_conf.load([], api__auth_strategy="noauth", api__bind_host=host))
+        strategy.check(haqn_conf.load([], api__auth_strategy="noauth", api__bind_host=host))
     for host in ("::", "192.0.2.1", "example.org"):
         with pytest.raises(ConfigurationRefused):
-            identity.check(haqn_conf.load([], api__auth_strategy="noauth", api__bind_host=host))
+            strategy.check(haqn_conf.load([], api__auth_strategy="noauth", api__bind_host=host))
     allowed = {"api__bind_host": "192.0.2.1", "api__allow_noauth_anywhere": True}
     with caplog.at_level(logging.WARNING):
-        identity.check(haqn_conf.load([], api__auth_strategy="noauth", **allowed))
+        strategy.check(haqn_conf.load([], api__auth_strategy="noauth", **allowed))
     assert "everybody who reaches 192.0.2.1 is an admin" in caplog.text
 
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 
 
 class Shell:
     """`shell.ok("network list")`: what the command prints as JSON; `shell.fails(...)`: what it complains of."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str = "", environment: Mapping[str, str] | None = None) -> None:
+        """`url` is that of the API, without Keystone; with one, `environment` has the variables that name it."""
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.functional.api.shell", url],
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,7 +65,8 @@ def _serve(url: str) -> None:
     for line in sys.stdin:
         out, error = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-            status = shell.main(["--os-auth-type", "none", "--os-endpoint", url, *json.loads(line)])
+            options = ["--os-auth-type", "none", "--os-endpoint", url] if url else []
+            status = shell.main([*options, *json.loads(line)])
         print(json.dumps([status, out.getvalue(), error.getvalue()]), flush=True)
 
 
