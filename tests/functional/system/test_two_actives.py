@@ -43,3 +43,16 @@ def test_members_that_do_not_hear_each_other(stage: Stage) -> None:
         outbound, inbound = both_ways.stop()
     assert outbound.all_answered
     assert inbound.all_answered
+
+
+def test_one_that_yields_takes_over_when_its_peer_dies(stage: Stage) -> None:
+    active, standby = stage.active, stage.standby
+    faults.cut(stage.lab, active, Cut.HA)
+    wait_for("both forward", lambda: standby in stage.forwarders(), _MARGIN)
+    wait_for("one yields", lambda: stage.forwarders() == [active], _MARGIN)
+    faults.crash(stage.lab, active)
+    # nobody can know before the lease ends
+    wait_for("the other one forwards", lambda: standby in stage.forwarders(), 4 * TTL)
+    stage.scenario.until_vm_reaches_out()
+    faults.thaw(stage.lab, active)
+    wait_for("the host that was dead claims nothing", lambda: stage.forwarders() == [standby], _MARGIN)
