@@ -100,6 +100,7 @@ class Term:
         self._outbox: frozenset[int] = frozenset()
         self._outbox_floor = 0
         self._leases: dict[str, int] = {}
+        self._registered: object = None
         self._planned: object = None
         self._replan_at: float | None = None
         #: what was looked at for the last projection, and what followed
@@ -191,6 +192,9 @@ class Term:
         return Facts(self._wanted, self._placed)
 
     def _register_agents(self, facts: Facts, reported: Reported) -> Facts:
+        basis = (self._facts_version, reported.version)
+        if basis == self._registered:
+            return facts
         began = began_or_changed(facts, reported, self._leases)
         ended = [agent_id for agent_id in self._leases if agent_id not in reported.beats]
         if began or ended:
@@ -203,6 +207,7 @@ class Term:
             self._note("alive", [f"{beat.agent_type} on {beat.host}" for beat in began])
             self._note("dead", [f"{agents[a].agent_type} on {agents[a].host}" for a in ended if a in agents])
         self._leases = {agent_id: beat.lease for agent_id, beat in reported.beats.items()}
+        self._registered = (self._facts_version, reported.version)
         return facts
 
     # -- plan ----------------------------------------------------------------------------
