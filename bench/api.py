@@ -40,20 +40,25 @@ from tests.sql_servers import PostgreSQL
 
 _AGENTS, _ROUTERS, _PORTS, _CLIENTS, _PAGE = 50, 1000, 10_000, 8, 100
 _REPETITIONS = 15
-#: a project with a quota, so that what quotas cost is measured, too
-_PROJECT = uuid.UUID(int=1).hex
-_HEADERS = {"X-Project-Id": _PROJECT, "X-Roles": "admin", "Content-Type": "application/json"}
+#: projects with quotas, so that what quotas cost is measured, too; the second is near its limit (`haqn.db.quotas`)
+_PROJECT, _NEAR_PROJECT = (uuid.UUID(int=number).hex for number in (1, 2))
+_QUOTAS = {_PROJECT: 100_000, _NEAR_PROJECT: 5000}
 _NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
+
+
+def _headers(project: str) -> dict[str, str]:
+    return {"X-Project-Id": project, "X-Roles": "admin", "Content-Type": "application/json"}
 
 
 class _Client:
     """One connection that is kept, as clients' sessions do."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, project: str = _PROJECT) -> None:
+        self._headers = _headers(project)
         self._connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        self._connection.request(method, f"/v2.0/{path}", None if body is None else json.dumps(body), _HEADERS)
+        self._connection.request(method, f"/v2.0/{path}", None if body is None else json.dumps(body), self._headers)
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status >= 300:
@@ -65,17 +70,19 @@ def measure(say: Callable[[str], None]) -> list[Measured]:
     """Run everything; takes about a minute."""
     with _served() as (server, database):
         client = _Client(server)
-        client.call("PUT", f"quotas/{_PROJECT}", {"quota": {"router": 100_000}})
+        for project, most in _QUOTAS.items():
+            client.call("PUT", f"quotas/{project}", {"quota": {"router": most}})
         say("API: agents")
         rows = [_agents(client)]
         say(f"API: {_ROUTERS} routers, created by {_CLIENTS} clients")
         rows += _creation(server)
         rows.append(_routers(client))
+        rows.append(_creation_near_the_limit(server))
         say(f"API: pages of {_PORTS} ports")
         _insert_ports(database)
         rows += _pages(client)
         rows.append(_memory(server))
-        rows.append(_statements(database))
+        rows += _statements(database)
     return rows
 
 
@@ -140,18 +147,9 @@ def _agents(client: _Client) -> Measured:
 def _creation(server: Server) -> list[Measured]:
     """Routers with HA by several clients at once; the rate, and whether it matters how many there are."""
 
-    def create(count: int) -> list[float]:
-        client = _Client(server)
-        body = {"router": {"name": "bench", "ha": True}}
-        return [_timed(lambda: client.call("POST", "routers", body)) for _ in range(count)]
-
-    create(20)
+    _create(server, _PROJECT, 20)
     remaining = _ROUTERS - 20
-    shares = [remaining // _CLIENTS + (number < remaining % _CLIENTS) for number in range(_CLIENTS)]
-    with concurrent.futures.ThreadPoolExecutor(_CLIENTS) as pool:
-        began = time.perf_counter()
-        latencies = list(pool.map(create, shares))
-        rate = remaining / (time.perf_counter() - began)
+    rate, latencies = _create_at_once(server, _PROJECT, remaining)
     tenth = remaining // _CLIENTS // 10
     first, last = (statistics.median(itertools.chain(*part)) for part in _ends(latencies, tenth))
     what = f"POST /v2.0/routers (ha), {_CLIENTS} clients"
@@ -159,6 +157,30 @@ def _creation(server: Server) -> list[Measured]:
         Measured(what, rate, "/s", 150, "Neutron: 2/s", at_least=True),
         Measured(f"{what}, latency", last, "ms", detail=f"with {_ROUTERS} routers; {first:.1f} ms with none"),
     ]
+
+
+def _creation_near_the_limit(server: Server) -> Measured:
+    """The same for one project that is near its limit: its writers wait for each other."""
+    _create(server, _NEAR_PROJECT, 20)
+    rate, _ = _create_at_once(server, _NEAR_PROJECT, _ROUTERS // 2)
+    what = f"POST /v2.0/routers (ha), {_CLIENTS} clients of a project near its quota"
+    return Measured(what, rate, "/s", 150, "one after the other", at_least=True)
+
+
+def _create(server: Server, project: str, count: int) -> list[float]:
+    """Milliseconds of each."""
+    client = _Client(server, project)
+    body = {"router": {"name": "bench", "ha": True}}
+    return [_timed(lambda: client.call("POST", "routers", body)) for _ in range(count)]
+
+
+def _create_at_once(server: Server, project: str, count: int) -> tuple[float, list[list[float]]]:
+    """Routers a second, and the milliseconds of each by client."""
+    shares = [count // _CLIENTS + (number < count % _CLIENTS) for number in range(_CLIENTS)]
+    with concurrent.futures.ThreadPoolExecutor(_CLIENTS) as pool:
+        began = time.perf_counter()
+        latencies = list(pool.map(lambda share: _create(server, project, share), shares))
+        return count / (time.perf_counter() - began), latencies
 
 
 def _ends(latencies: Sequence[Sequence[float]], count: int) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
@@ -236,11 +258,21 @@ def _pss(pid: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def _statements(database: Database) -> Measured:
+def _statements(database: Database) -> list[Measured]:
     """SQL statements of one POST of a router; without BEGIN and COMMIT."""
     app = create_app(database, NoLiveState(), NoNudge(), haqn_conf.load([], api__auth_strategy="noauth"))
     client, seen = testing.TestClient(app), []
     sa.event.listen(database.engine, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
-    answer = client.simulate_post("/v2.0/routers", json={"router": {"ha": True}}, headers=_HEADERS)
-    assert answer.status_code == 201, answer.text
-    return Measured("SQL statements of POST /v2.0/routers (ha)", len(seen), "", detail="Neutron: 845")
+
+    def count(project: str) -> int:
+        for _ in range(2):
+            seen.clear()
+            answer = client.simulate_post("/v2.0/routers", json={"router": {"ha": True}}, headers=_headers(project))
+            assert answer.status_code == 201, answer.text
+        return len(seen)
+
+    what = "SQL statements of POST /v2.0/routers (ha)"
+    return [
+        Measured(what, count(_PROJECT), "", detail="Neutron: 845"),
+        Measured(f"{what}, project near its quota", count(_NEAR_PROJECT), ""),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+import openstack.connection
 import pytest
 
 from haqn.db import tables
@@ -92,11 +93,34 @@ def test_networks_and_subnets(shell, public, private):
     assert names(shell.ok("subnet list --network private")) == {"private-v4"}
     assert shell.ok("ip availability show private")["total_ips"] == 101
     assert names(shell.ok("ip availability list"), "Network Name") == {"public", "private"}
-    assert shell.ok("subnet pool list") == []
     assert "overlaps with another subnet" in shell.fails(
         "subnet create --network private --subnet-range 10.0.0.0/25 again"
     )
     assert "No Network found" in shell.fails("network show nothing")
+
+
+def test_subnet_pools(shell):
+    pool = shell.ok("subnet pool create --pool-prefix 10.64.0.0/16 --default-prefix-length 24 --share pool")
+    assert (pool["prefixes"], pool["default_prefixlen"], pool["shared"]) == (["10.64.0.0/16"], 24, True)
+    shell.do("subnet pool set --pool-prefix 10.65.0.0/16 --default --description d --tag x --default-quota 1000 pool")
+    shown = shell.ok("subnet pool show pool")
+    assert (shown["prefixes"], shown["is_default"], shown["tags"]) == (["10.64.0.0/15"], True, ["x"])
+    assert names(shell.ok("subnet pool list --default")) == {"pool"}
+    assert shell.ok("subnet pool list --no-share") == []
+
+    shell.ok("network create pooled")
+    first = shell.ok("subnet create --network pooled --subnet-pool pool first")
+    assert (first["cidr"], first["subnetpool_id"]) == ("10.64.0.0/24", pool["id"])
+    second = shell.ok("subnet create --network pooled --use-default-subnet-pool --prefix-length 23 second")
+    assert second["cidr"] == "10.64.2.0/23"
+    assert names(shell.ok("subnet list --subnet-pool pool")) == {"first", "second"}
+    assert "pool prefix quota exceeded" in shell.fails("subnet create --network pooled --subnet-pool pool third")
+    assert "existing allocations" in shell.fails("subnet pool delete pool")
+    shell.do("subnet pool unset --tag x pool")
+    shell.do("subnet pool set --no-default pool")
+    shell.do("network delete pooled")
+    shell.do("subnet pool delete pool")
+    assert shell.ok("subnet pool list") == []
 
 
 def test_ports_and_security_groups(shell, private):
@@ -116,11 +140,16 @@ def test_ports_and_security_groups(shell, private):
     assert (shown["binding_host_id"], shown["device_id"], shown["tags"]) == ("c1", "d1", ["x"])
     assert names(shell.ok("port list --fixed-ip ip-substring=0.0.5")) == {"vm"}
     assert names(shell.ok("port list --host c1 --network private")) == {"vm"}
+    shell.do("port set --extra-dhcp-option name=bootfile-name,value=pxe vm")
+    (option,) = shell.ok("port show vm")["extra_dhcp_opts"]
+    assert (option["opt_name"], option["opt_value"]) == ("bootfile-name", "pxe")
     shell.do("port unset --host --device --allowed-address ip-address=10.0.0.60 vm")
     assert shell.ok("port show vm")["allowed_address_pairs"] == []
     assert "is not a valid IP for the specified subnet" in shell.fails(
         "port create --network private --fixed-ip subnet=private-v4,ip-address=192.0.2.1 bad"
     )
+    shell.do("port set --no-security-group --disable-port-security vm")
+    assert shell.ok("port show vm")["port_security_enabled"] is False
     shell.do(f"port delete {port['id']}")
     shell.do(f"security group rule delete {rule['id']}")
     shell.do("security group delete www")
@@ -160,6 +189,9 @@ def test_routers_and_floating_ips(shell, public, private, agents):
     shell.do("router delete r1")
 
 
+# the SDK warns of its own use of what it has deprecated
+@pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning")
+@pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK60Warning")
 def test_agents(shell, agents, server):
     assert names(shell.ok("network agent list"), "Host") == {"net1", "net2", "net3"}
     shell.do(f"network agent set --disable --description repair {agents['net3']}")
@@ -185,4 +217,16 @@ def test_agents(shell, agents, server):
     database.close()
     hosting = shell.ok("network agent list --router r1 --long")
     assert {agent["Host"]: agent["HA State"] for agent in hosting} == {"net1": "unknown", "net2": "unknown"}
+
+    # no command sets priorities yet, but the SDK does
+    connection = openstack.connection.Connection(
+        auth_type="none", auth={"endpoint": server.url}, network_endpoint_override=server.url
+    )
+    client = connection.network
+    assert client.update_router_in_agent(agents["net2"], router["id"], ha_chassis_priority=9) == {
+        "ha_chassis_priority": 2
+    }
+    priorities = {agent.host: agent.ha_chassis_priority for agent in client.routers_hosting_l3_agents(router["id"])}
+    assert priorities == {"net2": 2, "net1": 1}
+    connection.close()
     shell.do("router delete r1")
