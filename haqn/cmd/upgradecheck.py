@@ -12,7 +12,7 @@ from haqn.db import schema
 from haqn.documents import Heartbeat, decode
 from haqn.exceptions import CoordinationError, DatabaseUnavailable, InvalidDocument, SchemaOutdated
 
-_DEADLINE = 5.0
+_DEADLINE = 2.0
 
 
 class Checks(UpgradeCommands):
