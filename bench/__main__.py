@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from bench import api, failover, limits, neutron_reference, scale
+from bench import advertisements, api, failover, limits, neutron_reference, scale
 from bench.measure import table
 
 
@@ -24,6 +24,8 @@ def main() -> int:
     rows += api.measure(say)
     rows += scale.measure(say, 20, 500) if given.quick else scale.measure(say)
     rows += limits.measure(say)
+    say("router advertisements")
+    rows += advertisements.measure(50 if given.quick else 400)
     for count in (1, 20):
         say(f"reference: one keepalived a router, Neutron's settings, {count} routers")
         rows.append(neutron_reference.measure(count))
