@@ -120,7 +120,7 @@ function haqn_stop_forwarding {
     done
 }
 
-# routers, bridges, tunnels and the gate, as the agent names them
+# routers, bridges, tunnels and tables, as the agent names them
 function haqn_remove_networks {
     local name
     for name in $(sudo ip netns list | awk '/^qrouter-/ { print $1 }'); do
@@ -129,9 +129,12 @@ function haqn_remove_networks {
     for name in $(ip -o link show | awk -F '[:@ ]+' '$2 ~ /^(brq|vxlan-|tap)[0-9a-f-]+$/ { print $2 }'); do
         sudo ip link delete "$name" 2>/dev/null || true
     done
-    if sudo nft list table bridge haqn >/dev/null 2>&1; then
-        sudo nft delete table bridge haqn
-    fi
+    sudo nft list tables | while read -r _ family name; do
+        # the gate, and what lets VRRP in
+        if [[ "$name" == haqn* ]]; then
+            sudo nft delete table "$family" "$name"
+        fi
+    done
 }
 
 function haqn_clean {
