@@ -85,7 +85,7 @@ class Stage:
         self.client = client
         self.scenario = Scenario(self.lab, self.client)
         ports = client.find("port", device_id=self.router_id)
-        self._taps = [diff.tap(port["id"]) for port in ports]
+        self.taps = [diff.tap(port["id"]) for port in ports]
         self.scenario.until_vm_reaches_out()
         self.scenario.route_to_tenant()
 
@@ -202,7 +202,7 @@ class Stage:
 
     def forwarders(self) -> list[str]:
         """The hosts that let frames of the tenant's router pass: the kernels' word."""
-        return [name for name in self.hosts if kernel.passing(self.host(name), self._taps)]
+        return [name for name in self.hosts if kernel.passing(self.host(name), self.taps)]
 
     def footprint(self, name: str) -> Footprint:
         host = self.host(name)
