@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from bench import advertisements, api, failover, limits, neutron_reference, scale
+from bench import advertisements, api, failover, l3, limits, neutron_reference, scale
 from bench.measure import table
 
 
@@ -24,6 +24,7 @@ def main() -> int:
     rows += api.measure(say)
     rows += scale.measure(say, 20, 500) if given.quick else scale.measure(say)
     rows += limits.measure(say)
+    rows += l3.measure(say, 50 if given.quick else 400)
     say("router advertisements")
     rows += advertisements.measure(50 if given.quick else 400)
     for count in (1, 20):

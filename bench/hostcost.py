@@ -1,0 +1,276 @@
+"""What routers cost on one host, in namespaces of their own: `unshare --net --mount python -m bench.hostcost`.
+
+Prints rows of `bench.measure.Measured` as JSON. Builds routers with the agent's own code, and the same namespaces,
+veths and addresses with bare netlink messages to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.measure import Measured
+from haqn import templating
+from haqn.agent import diff
+from haqn.agent.networks import Networks
+from haqn.agent.pairs import make_gate
+from haqn.agent.routers import Routers
+from haqn.documents import FixedIp, FloatingIp, NetworkDocument, RouterDocument, RouterPort
+from haqn.failover.gate import Gate
+from haqn.linux import netns, rtchanges, rtnetlink
+from haqn.linux.netlink import Netlink
+from haqn.linux.rtchanges import Address, RouteEntry
+from haqn.linux.rtnetlink import Rtnetlink
+from haqn.model import FIRST_PAIR_ID, NetworkType
+
+_FLOATING_IPS = 2000
+_SECONDS = 1
+_ROUNDS = 7
+_LEASE_MS = 600_000
+_OUTSIDE, _VM = "outside", "vm"
+_FLOATING_IP = "198.51.200.9"
+_VM_ADDRESS = "10.0.0.9"
+_EXTERNAL = NetworkDocument(network_id="external", network_type=NetworkType.FLAT, mtu=1500, physical_network="physnet1")
+
+
+def _run(command: str, namespace: str | None = None) -> str:
+    inside = ["ip", "netns", "exec", namespace] if namespace else []
+    return subprocess.run([*inside, *command.split()], check=True, capture_output=True, text=True).stdout
+
+
+def _network(number: int) -> NetworkDocument:
+    return NetworkDocument(
+        network_id=f"{number:011d}", network_type=NetworkType.VXLAN, mtu=1500, segmentation_id=number + 1
+    )
+
+
+def _router(number: int, floating_ips: int = 0) -> RouterDocument:
+    gateway = FixedIp(
+        subnet_id="e",
+        ip_address=f"198.51.{100 + number // 250}.{number % 250 + 2}",
+        prefix_length=16,
+        gateway_ip="198.51.0.1",
+    )
+    inside = FixedIp(subnet_id=str(number), ip_address="10.0.0.1", prefix_length=16)
+    mac = f"{number // 256:02x}:{number % 256:02x}"
+    return RouterDocument(
+        router_id=f"{number:011d}",
+        pair_id=FIRST_PAIR_ID,
+        gateway=RouterPort(
+            port_id=f"e{number:010d}", network_id="external", mac_address=f"fa:16:3e:00:{mac}", fixed_ips=(gateway,)
+        ),
+        interfaces=(
+            RouterPort(
+                port_id=f"f{number:010d}",
+                network_id=f"{number:011d}",
+                mac_address=f"fa:16:3e:01:{mac}",
+                fixed_ips=(inside,),
+            ),
+        ),
+        floating_ips=tuple(
+            FloatingIp(
+                floating_ip_address=f"198.51.{200 + n // 250}.{n % 250}", fixed_ip_address=f"10.0.{n // 250}.{n % 250}"
+            )
+            for n in range(floating_ips)
+        ),
+    )
+
+
+class Host:
+    """A host with a gate, an uplink, and a tenant network for each router."""
+
+    def __init__(self, routers: int) -> None:
+        templates = templating.environment()
+        _run("ip link add uplink type veth peer name wire")
+        make_gate(templates)
+        self.netlink = Netlink()
+        networks = Networks(self.netlink, "192.0.2.1", {"physnet1": "uplink"})
+        self.networks = {"external": _EXTERNAL} | {f"{n:011d}": _network(n) for n in range(routers)}
+        for network in self.networks.values():
+            networks.apply(network)
+        self.routers = Routers(templates, {"physnet1": "uplink"})
+
+    def apply(self, router: RouterDocument) -> tuple[str, ...]:
+        open_pairs = diff.OpenPairs(masters=frozenset({FIRST_PAIR_ID}))
+        return self.routers.apply(router, self.networks, lambda: open_pairs).changes
+
+
+def _bare(router: RouterDocument) -> None:
+    """The same namespace, veths, addresses and default route, and nothing else."""
+    name = diff.namespace(router.router_id)
+    netns.create(name)
+    ports = [(port, diff.bridge(port.network_id)) for port in (*router.interfaces, router.gateway) if port is not None]
+    with Rtnetlink() as host, Rtnetlink.of(name) as inside, (netns.DIRECTORY / name).open() as namespace:
+        host.apply(
+            rtchanges.add_veth(
+                diff.tap(port.port_id),
+                group=FIRST_PAIR_ID,
+                master=rtnetlink.index(bridge),
+                peer=diff.interface_device(port.port_id),
+                peer_namespace=namespace.fileno(),
+                peer_mac=port.mac_address,
+                mtu=port.mtu,
+            )
+            for port, bridge in ports
+        )
+        devices = inside.links()
+        inside.apply(
+            change
+            for port, _ in ports
+            for index in [devices[diff.interface_device(port.port_id)].index]
+            for change in (
+                *(rtchanges.add_address(Address(index, ip.ip_address, ip.prefix_length)) for ip in port.fixed_ips),
+                rtchanges.set_up(index),
+            )
+        )
+        inside.apply(
+            [rtchanges.set_up(devices["lo"].index), rtchanges.replace_route(RouteEntry("0.0.0.0/0", "198.51.0.1"))]
+        )
+
+
+def _remove(host: Host, routers: list[RouterDocument]) -> None:
+    for router in routers:
+        host.routers.remove(router.router_id)
+    # the kernel takes namespaces down in the background
+    time.sleep(2 + len(routers) / 40)
+
+
+def _seconds(work: Iterator[object]) -> list[float]:
+    """Wall-clock seconds of each of the steps."""
+    found = []
+    began = time.perf_counter()
+    for _ in work:
+        found.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return found
+
+
+def _available_kb() -> int:
+    gc.collect()
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0])
+
+
+def building(count: int) -> list[Measured]:
+    """Time to build, memory, audit."""
+    host = Host(count + 1)
+    routers = [_router(number) for number in range(count)]
+    host.apply(_router(count))
+    _remove(host, [_router(count)])
+    bare = _seconds(_bare(router) for router in routers)
+    _remove(host, routers)
+    before = _available_kb()
+    built = _seconds(host.apply(router) for router in routers)
+    used = before - _available_kb()
+    cpu = time.process_time()
+    changes = [host.apply(router) for router in routers]
+    audited = time.process_time() - cpu
+    many = dataclasses.replace(routers[0], floating_ips=_router(0, _FLOATING_IPS).floating_ips)
+    (floating,) = _seconds(host.apply(router) for router in [many])
+    (one_less,) = _seconds(
+        host.apply(router) for router in [dataclasses.replace(many, floating_ips=many.floating_ips[1:])]
+    )
+    first, total = statistics.median(built[:20]) * 1000, sum(built)
+    return [
+        Measured("one router: built", first, "ms", None, f"bare netlink: {statistics.median(bare[:20]) * 1000:.1f} ms"),
+        Measured("one router: built, against bare netlink", first / statistics.median(bare[:20]) / 1000, "x", 2.0),
+        Measured(f"{count} routers: built", total, "s", None, f"bare netlink: {sum(bare):.1f} s"),
+        Measured(f"{count} routers: built, against bare netlink", total / sum(bare), "x", 2.0),
+        Measured(f"memory a router, kernel included, of {count}", used / count, "KiB"),
+        Measured(f"{count} routers audited: processor time", audited, "s", 5.0, f"{sum(map(bool, changes))} changed"),
+        Measured(f"{_FLOATING_IPS} floating IPs of one router added", floating, "s", 1.0),
+        Measured(f"one of {_FLOATING_IPS} floating IPs removed", one_less * 1000, "ms"),
+    ]
+
+
+@contextlib.contextmanager
+def _iperf_server() -> Iterator[None]:
+    command = ["ip", "netns", "exec", _OUTSIDE, "iperf3", "-s"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        time.sleep(0.5)
+        yield
+        server.terminate()
+
+
+def _gigabits(target: str) -> float:
+    """What TCP brings to the other end for a second of the sender's processor, which does all of the forwarding here: a
+    wall clock tells of whatever else runs on this machine, too."""
+    end = json.loads(_run(f"iperf3 -J -t {_SECONDS} -c {target}", _VM))["end"]
+    busy = end["cpu_utilization_percent"]["host_total"] / 100
+    return float(end["sum_received"]["bits_per_second"]) / 1e9 / busy
+
+
+def _end(name: str, bridge: str, address: str, gateway: str) -> None:
+    netns.create(name)
+    _run(f"ip link add tap-{name} master {bridge} type veth peer name eth0 netns {name}")
+    _run(f"ip link set tap-{name} up")
+    _run("ip link set lo up", name)
+    _run(f"ip address add {address}/16 dev eth0", name)
+    _run("ip link set eth0 up", name)
+    _run(f"ip route add default via {gateway}", name)
+
+
+def throughput() -> list[Measured]:
+    """TCP from a VM to the outside: through gate and NAT, against a namespace that merely forwards."""
+    host = Host(1)
+    router = _router(0)
+    bridges = (diff.bridge("external"), diff.bridge(f"{0:011d}"))
+    _end(_OUTSIDE, bridges[0], "198.51.0.1", "198.51.100.2")
+    _end(_VM, bridges[1], _VM_ADDRESS, "10.0.0.1")
+    floating = FloatingIp(floating_ip_address=_FLOATING_IP, fixed_ip_address=_VM_ADDRESS)
+    found: dict[str, list[float]] = {"plain": [], "source NAT": [], "floating IP": []}
+    with _iperf_server():
+        for _ in range(_ROUNDS):
+            _run("nft delete table bridge haqn")
+            _bare(router)
+            _run("sysctl -qw net.ipv4.ip_forward=1", diff.namespace(router.router_id))
+            found["plain"].append(_gigabits("198.51.0.1"))
+            _remove(host, [router])
+            make_gate(templating.environment())
+            with Gate() as gate:
+                gate.open(FIRST_PAIR_ID, _LEASE_MS)
+            host.apply(router)
+            found["source NAT"].append(_gigabits("198.51.0.1"))
+            host.apply(dataclasses.replace(router, floating_ips=(floating,)))
+            found["floating IP"].append(_gigabits("198.51.0.1"))
+            _remove(host, [router])
+    rates = {what: statistics.median(values) for what, values in found.items()}
+    plain = rates.pop("plain")
+    return [
+        Measured(
+            f"forwarding through gate and {what}, against a plain namespace",
+            rate / plain,
+            "x",
+            0.9,
+            f"{rate:.1f} of {plain:.1f} Gbit/s and busy processor",
+            at_least=True,
+        )
+        for what, rate in rates.items()
+    ]
+
+
+def main() -> int:
+    """Measure, and print JSON."""
+    parser = argparse.ArgumentParser(prog="bench.hostcost", description=__doc__)
+    parser.add_argument("--routers", type=int, default=400)
+    parser.add_argument("--throughput", action="store_true", help="that instead of building")
+    given = parser.parse_args()
+    for command in ("mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t sysfs sysfs /sys"):
+        _run(command)
+    _run("ip link set lo up")
+    rows = throughput() if given.throughput else building(given.routers)
+    json.dump([dataclasses.asdict(row) for row in rows], sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Routers on one host: throughput, memory, time to build, to audit, and to add floating IPs.
+
+In namespaces that end with the measurement, so that nothing of this machine is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+from bench.measure import Measured
+
+
+def measure(say: Callable[[str], None], routers: int) -> list[Measured]:
+    """All of it, with so many routers."""
+    say("one host: throughput through gate and NAT")
+    rows = _inside("--throughput")
+    say(f"one host: {routers} routers built and audited")
+    return rows + _inside("--routers", str(routers))
+
+
+def _inside(*arguments: str) -> list[Measured]:
+    command = ["unshare", "--net", "--mount", sys.executable, "-m", "bench.hostcost", *arguments]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [Measured(**row) for row in json.loads(answer)]
