@@ -111,11 +111,21 @@ def set_sysctls(values: dict[str, str]) -> list[str]:
     with slashes. Returns what was changed."""
     changed = []
     for parameter, value in values.items():
-        path = Path("/proc/sys") / parameter
         try:
-            if path.read_text().strip() != value:
-                path.write_text(value)
+            if _set_sysctl(f"/proc/sys/{parameter}", value.encode()):
                 changed.append(f"set {parameter} to {value}")
         except OSError as error:
             raise HostError(f"cannot set {parameter} to {value}: {error.strerror}") from error
     return changed
+
+
+def _set_sysctl(path: str, value: bytes) -> bool:
+    """By system calls: a router has twenty of these, and Python's files cost more than the kernel's."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if os.read(descriptor, 64).strip() == value:
+            return False
+        os.pwrite(descriptor, value, 0)
+        return True
+    finally:
+        os.close(descriptor)
