@@ -43,7 +43,7 @@ _PREDECESSOR_LEAVES = 2.0
 
 
 def parse(line: str) -> tuple[int, str] | None:
-    """(pair, VRRP state, DELETED or CONTESTED) of a line that is about an instance of ours; a stopped one is a BACKUP."""
+    """(pair, VRRP state, DELETED or CONTESTED) of a line about an instance of ours; a stopped one is a BACKUP."""
     match = _EVENT.match(line.strip())
     if not match:
         return None

@@ -1,6 +1,5 @@
 """Members that do not hear each other both become MASTER: one yields, for as long as it must and no longer."""
 
-
 import pytest
 
 from haqn.lab import faults, services
