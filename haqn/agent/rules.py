@@ -23,8 +23,8 @@ _ELEMENTS = (
     ("fixed", "{fixed}"),
 )
 _QUOTED = (
-    quoted.translate(nftables.SEALED_TABLE, "quoted_to_fixed", "to_fixed", quoted.SOURCE),
-    quoted.translate(nftables.SEALED_TABLE, "quoted_to_float", "to_float", quoted.DESTINATION),
+    quoted.translate(nftables.TABLE, "quoted_to_fixed", "to_fixed", quoted.SOURCE),
+    quoted.translate(nftables.TABLE, "quoted_to_float", "to_float", quoted.DESTINATION),
 )
 
 
@@ -47,7 +47,7 @@ def _command(verb: str, floating_ips: Iterable[FloatingIp]) -> str:
         elements = ", ".join(
             element.format(float=one.floating_ip_address, fixed=one.fixed_ip_address) for one in ordered
         )
-        lines.append(f"{verb} element ip {nftables.SEALED_TABLE} {name} {{ {elements} }}\n")
+        lines.append(f"{verb} element ip {nftables.TABLE} {name} {{ {elements} }}\n")
     return "".join(lines)
 
 

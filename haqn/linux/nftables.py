@@ -21,8 +21,9 @@ from haqn.failover.nfnetlink import FAMILY_IPV4, Change, NfTables
 
 _ATTR_CHAIN_TABLE, _ATTR_CHAIN_NAME = 1, 3
 _ATTR_GENERATION = 1
-#: the table of family ip that the seal is in
-SEALED_TABLE = "haqn"
+#: the name of the tables that a ruleset may consist of, in each family; the seal is in the first one
+TABLE = "haqn"
+_FAMILIES = ("ip", "ip6")
 
 
 def _load() -> ctypes.CDLL:
@@ -84,18 +85,19 @@ def _seal(text: str, at: int) -> str:
 
 def is_sealed(tables: NfTables, text: str) -> bool:
     """Whether the namespace's ruleset was made from `text`, and is as it was made."""
-    chain = nfnetlink.text(_ATTR_CHAIN_TABLE, SEALED_TABLE)
+    chain = nfnetlink.text(_ATTR_CHAIN_TABLE, TABLE)
     chain += nfnetlink.text(_ATTR_CHAIN_NAME, _seal(text, generation(tables)))
     return tables.ask(FAMILY_IPV4, nfnetlink.GET_CHAIN, chain) is not None
 
 
 def replace_ruleset(tables: NfTables, text: str, more: Sequence[Change] = (), *, fresh: bool = False) -> None:
-    """Replace all of the namespace's ruleset by `text` in a single transaction, and `more`, what nft has no words for,
-    in another one right afterwards; connections live on in conntrack. `fresh`: there is no ruleset yet.
+    """Replace the namespace's tables of that name by `text` in a single transaction, and add `more`, what nft has no
+    words for, in another one right afterwards. Connections live on in conntrack, and tables of others stay. `fresh`:
+    there is none yet (deleting what is not there costs milliseconds).
     """
     sealed_at = generation(tables) + (2 if more else 1)
-    flush = "" if fresh else "flush ruleset\n"
-    run(f"{flush}{text}\nadd chain ip {SEALED_TABLE} {_seal(text, sealed_at)}\n")
+    remove = "".join(f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in _FAMILIES)
+    run(f"{'' if fresh else remove}{text}\nadd chain ip {TABLE} {_seal(text, sealed_at)}\n")
     if more:
         try:
             tables.transact(more)
@@ -106,7 +108,4 @@ def replace_ruleset(tables: NfTables, text: str, more: Sequence[Change] = (), *,
 def change_ruleset(tables: NfTables, before: str, after: str, commands: str) -> None:
     """Make the ruleset that is sealed as `before` by `commands` into what `after` would make, in one transaction."""
     now = generation(tables)
-    run(
-        f"{commands}\ndelete chain ip {SEALED_TABLE} {_seal(before, now)}\n"
-        f"add chain ip {SEALED_TABLE} {_seal(after, now + 1)}\n"
-    )
+    run(f"{commands}\ndelete chain ip {TABLE} {_seal(before, now)}\nadd chain ip {TABLE} {_seal(after, now + 1)}\n")

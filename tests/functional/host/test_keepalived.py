@@ -86,10 +86,19 @@ def test_a_seal_is_broken_by_any_change_and_outlives_the_process():
     rulesets.apply("r", few, fresh=True)
     assert Rulesets(environment).apply("r", few, fresh=False) == []
     made = nftables.run("list ruleset")
-    for change in ("delete element ip haqn to_fixed { 198.51.100.9 }", "flush chain ip haqn leaving", "add table ip x"):
+    for change in (
+        "delete element ip haqn to_fixed { 198.51.100.9 }",
+        "flush chain ip haqn leaving",
+        "add table ip6 haqn",
+    ):
         nftables.run(change)
         assert Rulesets(environment).apply("r", few, fresh=False)
         assert without_seal(nftables.run("list ruleset")) == without_seal(made)
+    # what an extension has put there is not ours
+    nftables.run("add table ip x")
+    assert Rulesets(environment).apply("r", few, fresh=False)
+    assert Rulesets(environment).apply("r", few, fresh=False) == []
+    assert "table ip x" in nftables.run("list ruleset")
 
 
 @isolated
@@ -112,7 +121,7 @@ def test_floating_ips_are_added_and_removed_as_elements_whatever_their_number():
     assert "203.0.0.0 : 10.9.9.9" in listing
     assert listing.count(" : 10.") == 2000
     changed = nftables.run("list ruleset")
-    nftables.run("add table ip x")
+    nftables.run("flush chain ip haqn leaving")
     rulesets.apply("r", rulesets.wanted(GATEWAY, moved), fresh=False)
     assert without_seal(nftables.run("list ruleset")) == without_seal(changed)
 
