@@ -90,7 +90,10 @@ class Store:
         statement = statement.order_by(*(_ordered(column, down != query.reverse) for column, down in order))
         if query.limit is not None:
             statement = statement.limit(query.limit)
-        rows = [dict(row) for row in connection.execute(statement).mappings()]
+        result = connection.execute(statement)
+        # twice as fast as `mappings`: there may be thousands
+        names = tuple(result.keys())
+        rows = [dict(zip(names, row, strict=True)) for row in result.all()]
         if query.reverse:
             rows.reverse()
         self._load_children(connection, rows, query.wanted)
@@ -218,10 +221,12 @@ def _ordered(column: sa.ColumnElement[Any], down: bool) -> sa.ColumnElement[Any]
 def select_in(
     connection: Connection, statement: sa.Select[Any], column: sa.ColumnElement[str], values: Iterable[str]
 ) -> Iterable[sa.RowMapping]:
-    """The rows of `statement` whose `column` is among `values`: one statement, or one for each 10,000 values."""
+    """The rows of `statement` whose `column` is among `values` (ids: without commas): one statement, or one for each
+    10,000 values."""
     iterator = iter(values)
     is_postgresql = connection.dialect.name == "postgresql"
     while chunk := list(itertools.islice(iterator, _CHUNK)):
-        # one array is quicker to send and to plan than thousands of variables
-        among = column == sa.any_(sa.literal(chunk, ARRAY(sa.String))) if is_postgresql else column.in_(chunk)
+        # one array is quicker to plan than thousands of variables, and one text quicker to send than an array
+        array = sa.func.string_to_array(",".join(chunk), ",", type_=ARRAY(sa.String))
+        among = column == sa.any_(array) if is_postgresql else column.in_(chunk)
         yield from connection.execute(statement.where(among)).mappings()
