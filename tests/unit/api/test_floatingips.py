@@ -70,10 +70,12 @@ def test_an_address_that_leads_to_a_port(api, world, database):
 
 
 def test_a_chosen_address(api, world):
-    chosen = make(api, world, floating_ip_address="203.0.113.50", subnet_id=world.external_subnet["id"])
-    assert chosen["floating_ip_address"] == "203.0.113.50"
+    taken = {ip["ip_address"] for port in api.get("ports")["ports"] for ip in port["fixed_ips"]}
+    address = min({"203.0.113.50", "203.0.113.51", "203.0.113.52", "203.0.113.53"} - taken)
+    chosen = make(api, world, floating_ip_address=address, subnet_id=world.external_subnet["id"])
+    assert chosen["floating_ip_address"] == address
     assert "subnet_id" not in chosen
-    assert make(api, world, 409, floating_ip_address="203.0.113.50")["type"] == "IpAddressAlreadyAllocated"
+    assert make(api, world, 409, floating_ip_address=address)["type"] == "IpAddressAlreadyAllocated"
     assert make(api, world, 400, floating_ip_address="192.0.2.1")["type"] == "InvalidIpForNetwork"
     assert make(api, world, 400, subnet_id=UNKNOWN)["type"] == "InvalidInput"
 
