@@ -74,7 +74,8 @@ function stop_process {
 # wait_for_service timeout url
 function wait_for_service {
     local deadline=$((SECONDS + $1))
-    until "$HARNESS_PYTHON" -m tests.functional.install.identity answers "$2"; do
+    until "$HARNESS_PYTHON" -S -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$2" \
+        2>/dev/null; do
         ((SECONDS < deadline)) || return 1
         sleep 0.5
     done
@@ -84,7 +85,7 @@ function wait_for_service {
 
 # iniset file section option value
 function iniset {
-    "$HARNESS_PYTHON" -c '
+    "$HARNESS_PYTHON" -S -c '
 import configparser, sys
 path, section, option, value = sys.argv[1:]
 parser = configparser.RawConfigParser(default_section="no section")

@@ -1,6 +1,6 @@
 """What devstack does with the `openstack` command, over HTTP: starting the command takes longer than the test has.
 
-As a program: `answers URL`, `user NAME PASSWORD PROJECT ROLE`, `service NAME TYPE DESCRIPTION`,
+As a program: `user NAME PASSWORD PROJECT ROLE`, `service NAME TYPE DESCRIPTION`,
 `endpoint TYPE REGION INTERFACE=URL...`. Gets or creates; prints the id. Admin by the OS_* of the environment.
 """
 
@@ -72,18 +72,7 @@ class Identity:
         return ids[0]
 
 
-def _answers(url: str) -> bool:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return session.get(url, timeout=5).status_code < 500
-        except requests.RequestException:
-            return False
-
-
 def _main(verb: str, *arguments: str) -> int:
-    if verb == "answers":
-        return 0 if _answers(*arguments) else 1
     names = ("OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME")
     identity = Identity(*(os.environ[name] for name in names))
     verbs = {"user": identity.user, "service": identity.service, "endpoint": identity.endpoint}

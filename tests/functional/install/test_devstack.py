@@ -132,6 +132,7 @@ def openstack(devstack: Devstack, *arguments: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.timeout(400)  # a stack starts many programs: where others keep the processors busy it takes its time
 def test_a_stack_makes_an_ha_router_active_and_leaves_nothing_behind(devstack: Devstack) -> None:
     for phase in STACK:
         devstack.everywhere("stack", phase)
