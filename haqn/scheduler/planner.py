@@ -115,6 +115,13 @@ class _Planner:
         elif not self._braked(_name(pair), wish := f"{backup} is dead, and {active} reports BACKUP"):
             self.board.designate(pair, pair.active_agent_id, wish)
 
+    def _both_dead(self, pair: Pair) -> str:
+        return f"both {' and '.join(self.board.host(member) for member in pair.members)} are dead"
+
+    def _are_vouched_dead(self, pair: Pair) -> bool:
+        """Whether an operator says that neither member can still forward."""
+        return self.view.release is not None and self.view.release.agents.issuperset(pair.members)
+
     def _follow_living(self, pair: Pair) -> None:
         board = self.board
         active, backup = pair.members
@@ -219,7 +226,10 @@ class _Planner:
         board = self.board
         active, backup = pair.members
         if not board.alive(active):
-            return  # both dead, or the brake is on: `_follow` has said so
+            # otherwise the brake is on: `_follow` has said so
+            if not board.alive(backup) and self._are_vouched_dead(pair):
+                self._place(router, f"{self._both_dead(pair)}, as an operator says")
+            return
         pins = self.pins.get(router.id, ())
         like = (pair.id, placement.demand_of(router))
         if not pins and like in self.well_placed:

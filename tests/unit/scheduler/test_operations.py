@@ -8,7 +8,7 @@ import pytest
 from haqn.model import RouterRequest
 from haqn.scheduler import rebalance
 from haqn.scheduler.board import Board
-from haqn.scheduler.operations import Absent, Operation, OperationKind, OperationState, Step, Unready
+from haqn.scheduler.operations import Absent, Operation, OperationKind, OperationState, Release, Step, Unready
 from haqn.scheduler.planner import plan
 from haqn.scheduler.view import BindToPair, Designate, Policy
 from tests.unit.scheduler.cluster import Cluster
@@ -222,3 +222,30 @@ def test_a_rebuild_takes_the_standby_down_and_lets_it_be_built():
     cluster.ask(kind=OperationKind.REBUILD, steps=(Step(agent_id=active, routers=("r000",)),))
     cluster.step()
     assert cluster.outcomes["op"][0] is OperationState.FAILED
+
+
+def test_a_release_is_about_the_deaths_that_it_names():
+    cluster = cluster_of(6, 30)
+    ridden = {b.pair_id for b in cluster.view.bindings}
+    pair = next(p for p in cluster.view.pairs if p.id in ridden)
+    for index in range(3):
+        cluster.set_agent(index, alive=False)
+    cluster.vrrp()
+    held = plan(cluster.view, POLICY)
+    assert "max_dead_fraction" in held.brake
+    assert not held.actions
+
+    dead = frozenset({"net0", "net1", "net2"})
+    released = plan(replace(cluster.view, release=Release(agents=dead, remaining=60.0)), POLICY)
+    assert (released.brake, released.recheck_in) == ("", 60.0)
+    after = Cluster([])
+    after.view = apply(cluster.view, released)
+    assert not any(dead & set(after.members(b)) for b in after.view.bindings)
+
+    part = plan(replace(cluster.view, release=Release(agents=dead - {"net0", "net1"}, remaining=60.0)), POLICY)
+    assert "max_dead_fraction" in part.brake
+    both = replace(cluster.view, agents=tuple(replace(a, alive=a.id not in pair.members) for a in cluster.view.agents))
+    kept = plan(both, Policy(max_dead_fraction=0.9))
+    assert kept.brake.startswith("both ")
+    lost = {b.router_id for b in cluster.view.bindings if b.pair_id == pair.id}
+    assert not lost & {a.router_id for a in kept.actions if isinstance(a, BindToPair)}
