@@ -225,10 +225,6 @@ class Pairs:
         """Put the gate's rules in place again, whatever somebody has made of them; gates that are open stay so."""
         make_gate(self._templates)
 
-    def remake_gate(self) -> None:
-        """Put the gate's rules in place again, whatever somebody has made of them; gates that are open stay so."""
-        make_gate(self._templates)
-
     def check_health(self) -> None:
         """To be called once a second: make a lost gate again, start keepalived when it died, replace a frozen one.
 
