@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus" / "haqn.rules.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "haqn.json"
 AGENT_PORT = 9798
+#: labels that an alert has besides its severity, of the series below
+EXTRA = {"HaqnRoutersWithoutForwarder": {"state": "no_active"}, "HaqnLeaseNearlyLost": {"instance": "net1"}}
 _GET = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
 
 pytestmark = pytest.mark.functional
@@ -88,3 +90,43 @@ def test_the_alert_rules_are_rules(tmp_path: Path) -> None:
     wrong.write_text(RULES.read_text().replace("sum(", "summ(", 1))
     with pytest.raises(AssertionError, match="summ"):
         promtool("check", "rules", str(wrong))
+
+
+def test_the_alerts_that_matter_most_fire(tmp_path: Path) -> None:
+    def fires(alert: str, at: str, severity: str, *, expected: bool = True) -> dict[str, object]:
+        found = [{"exp_labels": {"severity": severity, **EXTRA.get(alert, {})}}] if expected else []
+        return {"eval_time": at, "alertname": alert, "exp_alerts": found}
+
+    rules = yaml.safe_load(RULES.read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            del rule["annotations"]  # their words are not the point
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
+    series = {
+        'haqn_monitor_leads{instance="a"}': "0+0x4 1+0x20",
+        'haqn_routers_on_pairs{state="no_active"}': "0+0x4 3+0x20",
+        'haqn_routers_by_redundancy{redundancy="none"}': "2+0x100",
+        'haqn_agent_lease_margin_seconds{instance="net1"}': "9+0x4 1+0x20",
+    }
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "15s",
+        "tests": [
+            {
+                "interval": "15s",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "alert_rule_test": [
+                    fires("HaqnNoLeader", "45s", "page", expected=False),
+                    fires("HaqnNoLeader", "60s", "page"),
+                    fires("HaqnNoLeader", "75s", "page", expected=False),
+                    fires("HaqnRoutersWithoutForwarder", "60s", "page", expected=False),
+                    fires("HaqnRoutersWithoutForwarder", "90s", "page"),
+                    fires("HaqnRedundancyLost", "9m", "ticket", expected=False),
+                    fires("HaqnRedundancyLost", "11m", "ticket"),
+                    fires("HaqnLeaseNearlyLost", "3m", "ticket"),
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    promtool("test", "rules", str(tmp_path / "test.yml"))
