@@ -98,9 +98,9 @@ class _Planner:
                 board.designate(pair, backup, f"{wish}; {board.host(backup)} is alive")
         elif board.alive(active):
             self._take_from_dead(pair)
-        elif board.riders(pair.id):
-            both = " and ".join(board.host(member) for member in pair.members)
-            self._hold(_name(pair), f"both {both} are dead: nothing is touched")
+        elif board.riders(pair.id) and not self._are_vouched_dead(pair):
+            self.held_by_brake = self.held_by_brake or self._both_dead(pair)
+            self._hold(_name(pair), f"{self._both_dead(pair)}: nothing is touched")
 
     def _take_from_dead(self, pair: Pair) -> None:
         """The designated BACKUP has lost its lease. Should it forward all the same, the ACTIVE is told again, once."""
