@@ -242,6 +242,8 @@ def _write_configuration(lab: Lab, host_spec: HostSpec) -> None:
             "physical_networks": f"{PHYSICAL_NETWORK}:{UPLINK}",
             "uplink_targets": f"{PHYSICAL_NETWORK}:{spec.external_gateway}",
             "uplink_probe_interval": 0.5,
+            # what somebody breaks by hand is to be mended before he is bored
+            "audit_interval": 5,
         },
     }
     parser = configparser.ConfigParser()
