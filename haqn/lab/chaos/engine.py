@@ -34,6 +34,8 @@ _TCP_OUTLASTS = 4.0
 _WRITTEN = 45.0
 #: milliseconds until an answer is late
 _RECENT = 2000.0
+#: seconds for which two hosts let a router's frames pass
+_WORTH_TELLING = 0.5
 
 
 class Engine:
@@ -228,12 +230,14 @@ class Engine:
         for router, taps in self._world.taps.items():
             limit = promises[router].overlap
             overlap = timeline.longest_overlap(looks, set(taps.values()), began)
-            if limit is not None and overlap > limit * self._slack:
-                self._log.violation(
-                    f"{self._names[router]} was let pass by two hosts for {overlap:.1f} s ({limit:g} s are allowed)"
-                )
-            elif overlap > 0.5:
-                self._log.say(f"  {self._names[router]} was let pass by two hosts for {overlap:.1f} s")
+            text = (
+                f"{self._names[router]} was let pass by {' and '.join(overlap.hosts)} for {overlap.seconds:.1f} s,"
+                f" from {overlap.began - began:.1f} s of the step on"
+            )
+            if limit is not None and overlap.seconds > limit * self._slack:
+                self._log.violation(f"{text} ({limit:g} s are allowed)")
+            elif overlap.seconds > _WORTH_TELLING:
+                self._log.say(f"  {text}")
             strays = timeline.stray(looks, [one for one in sightings if one.mac in taps], taps)
             if strays:
                 first = strays[0]

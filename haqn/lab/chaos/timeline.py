@@ -45,19 +45,38 @@ class Sighting:
     mac: str
 
 
-def longest_overlap(looks: Iterable[Look], taps: Collection[str], start: float) -> float:
-    """Seconds of the longest time from `start` on for which two hosts or more let frames of the devices pass."""
-    forwards: dict[str, bool] = {}
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A time for which two hosts or more let frames of a router pass."""
+
+    seconds: float = 0.0
+    began: float = 0.0
+    #: each with the device groups that were open for the router then, at its end
+    hosts: tuple[str, ...] = ()
+
+
+def longest_overlap(looks: Iterable[Look], taps: Collection[str], start: float) -> Overlap:
+    """The longest one of those devices, from `start` on."""
+    forwards: dict[str, Look] = {}
     began: float | None = None
-    longest = 0.0
+    longest = Overlap()
     for look in looks:
-        forwards[look.host] = look.forwards(taps)
-        if sum(forwards.values()) > 1:
+        forwards.pop(look.host, None)
+        if look.forwards(taps):
+            forwards[look.host] = look
+        if len(forwards) > 1:
             began = max(look.time, start) if began is None else began
-            longest = max(longest, look.time - began)
+            if look.time - began > longest.seconds:
+                hosts = tuple(f"{one.host} {_groups(one, taps)}" for one in forwards.values())
+                longest = Overlap(look.time - began, began, hosts)
         else:
             began = None
     return longest
+
+
+def _groups(look: Look, taps: Collection[str]) -> str:
+    """The groups of the devices that pass, as people read them."""
+    return ",".join(str(group) for group in sorted({look.taps[tap] for tap in taps if look.passes(tap)}))
 
 
 def stray(looks: Sequence[Look], sightings: Iterable[Sighting], taps: Mapping[str, str]) -> list[Sighting]:

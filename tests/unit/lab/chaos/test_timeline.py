@@ -36,13 +36,15 @@ def together(*several: list[Look]) -> list[Look]:
 def test_two_hosts_at_once(one: str, other: str, seconds: float) -> None:
     seen = together(looks("net1", one), looks("net2", other))
 
-    assert longest_overlap(seen, {"tap1"}, 0.0) == pytest.approx(seconds)
+    found = longest_overlap(seen, {"tap1"}, 0.0)
+    assert found.seconds == pytest.approx(seconds)
+    assert sorted(found.hosts) == ([f"net1 {PAIR}", f"net2 {PAIR}"] if seconds else [])
 
 
 def test_an_overlap_counts_from_the_beginning_of_the_step_only() -> None:
     seen = together(looks("net1", "oooooo"), looks("net2", "oooooo"))
 
-    assert longest_overlap(seen, {"tap1"}, 0.3) == pytest.approx(0.2)
+    assert longest_overlap(seen, {"tap1"}, 0.3).seconds == pytest.approx(0.2)
 
 
 def test_a_port_of_no_pair_is_open_and_one_that_is_not_there_is_not() -> None:
