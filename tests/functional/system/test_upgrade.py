@@ -91,6 +91,12 @@ def test_each_program_of_the_version_before_works_with_this_ones(stage: Stage, p
         with Client(url) as client:
             assert client.show("router", second["id"])["status"] == "ACTIVE"
             client.update("router", second["id"], {"name": "renamed"})
+            # whatever this version's migrations have added, the version before need not know
+            network = client.create("network", {"name": "of the version before"})
+            port = client.create("port", {"network_id": network["id"]})
+            assert stage.client.show("port", port["id"])["network_id"] == network["id"]
+            client.delete("port", port["id"])
+            client.delete("network", network["id"])
         assert stage.client.show("router", second["id"])["name"] == "renamed"
         services.stop(stage.lab, Service(control.name, "api9"))
 
