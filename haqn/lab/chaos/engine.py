@@ -204,6 +204,7 @@ class Engine:
     ) -> None:
         worst = ""
         largest = 0.0
+        silent: dict[str, float] = {}
         for router, one in promises.items():
             name = self._names[router]
             for target in results[name]:
@@ -219,10 +220,27 @@ class Engine:
                         f" ({one.gap:g} s are allowed)"
                     )
                 elif not target.answered:
-                    self._log.violation(f"{name}: {target.target} does not answer at the end of the step")
+                    silent[name] = one.gap
         lost = sum(target.lost for targets in results.values() for target in targets)
         if lost:
             self._log.say(f"  lost {lost} pings, largest gap {largest:.0f} ms ({worst})")
+        self._wait_for_answers(silent)
+
+    def _wait_for_answers(self, silent: Mapping[str, float]) -> None:
+        """The step ended in a silence that may be as long as that, by the router's name."""
+        began = time.monotonic()
+        waiting = dict(silent)
+
+        def answer() -> bool:
+            pings = Pings(self._world.lab, [one for one in self._world.routed if one.name in waiting])
+            time.sleep(_CALM)
+            for name, targets in pings.stop().items():
+                if all(target.answered for target in targets):
+                    del waiting[name]
+            return not waiting
+
+        if waiting and not self._until(answer, began, max(waiting.values())):
+            self._log.violation(f"{', '.join(waiting)} did not answer at the end of the step, nor since then")
 
     def _check_gates(self, promises: Mapping[str, Promise], began: float) -> None:
         looks = self._gates.since(began - 1.0)
