@@ -35,6 +35,8 @@ _EVENT = re.compile(rf'^INSTANCE "P(\d+)" (MASTER|BACKUP|FAULT|STOP|{DELETED}|{C
 _REPEATS = (0.05, 0.5, 2.0)
 #: so many of them in one go, for an event may be waiting, and seconds until the next ones
 _IN_ONE_GO, _BREATH = 400, 0.01
+#: seconds after which a contested pair is announced again
+_CONTESTED_PAUSE = 1.0
 _NICE = -15
 #: milliseconds between looks whether the FIFO is still the one that the path leads to
 _LOOK_MS = 1000
@@ -66,6 +68,7 @@ class Consumer:
     def handle(self, events: list[tuple[int, str]]) -> None:
         """Gates first, for all of the events; then forwarding entries and announcements of what was won."""
         won: list[int] = []
+        contested: set[int] = set()
         with self._directory.locked():
             for pair, state in events:
                 if state == DELETED or self._directory.role(pair) is None:
@@ -75,7 +78,7 @@ class Consumer:
                     won = [other for other in won if other != pair]
                     continue
                 if state == CONTESTED:
-                    won += [pair] if self._directory.is_master(pair) and pair not in won else []
+                    contested.add(pair)
                     continue
                 # keepalived also tells states that are no transitions: at its start and after a reload
                 was_master = self._directory.is_master(pair)
@@ -93,7 +96,11 @@ class Consumer:
         announce.announce(announce.one_a_port(rows))
         now = time.monotonic()
         self._due += [(now + delay, pair, 0) for pair in won for delay in _REPEATS]
-        self._tell_agent()
+        # each advert of the other one is an event: once a second is enough
+        contested -= {pair for _, pair, _ in self._due}
+        self._due += [(now + _CONTESTED_PAUSE, pair, 0) for pair in sorted(contested)]
+        if any(state != CONTESTED for _, state in events):
+            self._tell_agent()
 
     def _rows(self, pair: int) -> list[announce.Row]:
         return [announce.Row.parse(line) for line in self._directory.rows(pair)]
@@ -202,8 +209,7 @@ def run(directory: str, lease_ms: int, fifo_path: str) -> int:
                 consumer.handle(fifo.events())
             except OSError as error:
                 print(f"haqn-failover: {error}", file=sys.stderr, flush=True)
-            continue
-        if wakeup_read in ready:
+        elif wakeup_read in ready:
             return 0
         consumer.repeat()
         try:
@@ -211,6 +217,7 @@ def run(directory: str, lease_ms: int, fifo_path: str) -> int:
         except OSError as error:
             print(f"haqn-failover: {error}", file=sys.stderr, flush=True)
         old = fifo.descriptor
-        if fifo.reopen_if_replaced():
+        # not before everything that waits in the old one is read
+        if old not in ready and fifo.reopen_if_replaced():
             poller.unregister(old)
             poller.register(fifo.descriptor, select.POLLIN)
