@@ -13,7 +13,6 @@ from haqn.lab import etcdctl, faults, processes, services, wires
 from haqn.lab.chaos.fault import Fault, Kind
 from haqn.lab.cluster import Lab
 from haqn.lab.services import AGENT, Service
-from haqn.lab.spec import Kind as HostKind
 from haqn.lab.wires import Cut, Way
 
 _KINDS_OF_CUTS = {
@@ -179,15 +178,3 @@ class Inflictor:
 def database_file(lab: Lab) -> Path:
     """The lab's SQLite file."""
     return lab.work_dir / "haqn.sqlite"
-
-
-def restore(lab: Lab) -> None:
-    """Heal whatever is in force, with no record of it."""
-    for host in lab.hosts():
-        if not host.running:
-            services.reboot(lab, host.name)
-        faults.thaw(lab, host.name)
-    for service in services.services(lab.spec):
-        services.start(lab, service)
-    for host_spec in lab.spec.of_kind(HostKind.NETWORK):
-        faults.mend(lab, host_spec.name)

@@ -12,7 +12,7 @@ from tests.functional.system.stage import lab_name, sweep
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(400)]
 
 _SEED = 11
-_FAULTS = 5
+_FAULTS = 4
 
 
 def test_a_few_random_faults_break_no_invariant(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_few_random_faults_break_no_invariant(tmp_path: Path) -> None:
     plan = chaos.Plan(
         seed=_SEED,
         faults=_FAULTS,
-        seconds=60.0,
+        seconds=50.0,
         log=tmp_path / "chaos.log",
         spec=LabSpec(hosts=3, computes=1, etcd=3, lease_ttl=6),
         routers=3,
@@ -32,5 +32,5 @@ def test_a_few_random_faults_break_no_invariant(tmp_path: Path) -> None:
     outcome = chaos.run(lab, plan)
 
     assert outcome.violations == []
-    assert outcome.survived >= 3
+    assert outcome.survived >= 2
     assert lab.remains() == []
