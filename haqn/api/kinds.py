@@ -59,7 +59,7 @@ class Text(Kind):
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise Invalid("the string has a character that cannot be stored.")
         if self.choices and value not in self.choices:
-            raise Invalid(f"'{_short(value)}' is not in {list(self.choices)}.")
+            raise Invalid(f"'{_short(value)}' is not in {[str(choice) for choice in self.choices]}.")
         return value
 
     def from_text(self, text: str) -> str:

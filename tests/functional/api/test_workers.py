@@ -78,6 +78,23 @@ def test_no_vxlan_id_is_given_twice(server):
     assert statuses(at_once([lambda: post(server.url, "networks", **chosen)] * 8)) == {201: 1, 409: 7}
 
 
+def test_no_prefix_of_a_pool_is_given_twice(server):
+    pool = post(server.url, "subnetpools", prefixes=["10.0.0.0/22"], default_prefixlen=26).json()["subnetpool"]["id"]
+    networks = [post(server.url, "networks").json()["network"]["id"] for _ in range(24)]
+    bodies = [{"network_id": network, "subnetpool_id": pool, "ip_version": 4} for network in networks]
+    answers = at_once([lambda body=body: post(server.url, "subnets", **body) for body in bodies])
+    assert statuses(answers) == {201: 16, 409: 8}
+    assert len({a.json()["subnet"]["cidr"] for a in answers if a.status_code == 201}) == 16
+
+
+def test_ports_at_once_make_one_default_security_group(server):
+    headers = {"X-Project-Id": uuid.uuid4().hex, "X-Roles": "member"}
+    network = post(server.url, "networks", headers).json()["network"]["id"]
+    answers = at_once([lambda: post(server.url, "ports", headers, network_id=network)] * 16)
+    assert statuses(answers) == {201: 16}
+    assert len({tuple(answer.json()["port"]["security_groups"]) for answer in answers}) == 1
+
+
 def test_no_project_gets_more_than_its_quota(server):
     headers = {"X-Project-Id": uuid.uuid4().hex, "X-Roles": "member"}
     answers = at_once([lambda: post(server.url, "routers", headers)] * 30)

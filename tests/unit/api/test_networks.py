@@ -218,3 +218,8 @@ def test_a_subnet_in_use_stays(api):
     api.delete(f"ports/{port['id']}")
     api.delete(f"subnets/{subnet['id']}")
     api.get(f"subnets/{subnet['id']}", 404)
+
+
+def test_a_refused_word_is_answered_with_the_words_that_there_are(api):
+    refused = api.post("networks", 400, **{"provider:network_type": "gre"})["message"]
+    assert refused.endswith("'gre' is not in ['flat', 'vxlan', 'local'].")

@@ -8,7 +8,7 @@ TENANT = {"X-Project-Id": "t", "X-Roles": "member"}
 
 
 @pytest.fixture
-def network_id(api):
+def subnetted(api):
     return api.network()[0]["id"]
 
 
@@ -16,9 +16,9 @@ def opt(name, value, ip_version=4):
     return {"opt_name": name, "opt_value": value, "ip_version": ip_version}
 
 
-def test_dhcp_options_are_added_replaced_and_taken_away(api, network_id):
+def test_dhcp_options_are_added_replaced_and_taken_away(api, subnetted):
     given = [{"opt_name": "bootfile-name", "opt_value": "a"}, {"opt_name": "router", "opt_value": ""}]
-    port = api.post("ports", network_id=network_id, extra_dhcp_opts=[*given, opt("mtu", None)])
+    port = api.post("ports", network_id=subnetted, extra_dhcp_opts=[*given, opt("mtu", None)])
     assert port["extra_dhcp_opts"] == [opt("bootfile-name", "a"), opt("router", "")]
     path = f"ports/{port['id']}"
     changed = api.put(path, extra_dhcp_opts=[opt("bootfile-name", "b"), opt("bootfile-name", "c", 6)])
@@ -45,8 +45,8 @@ def test_dhcp_options_are_added_replaced_and_taken_away(api, network_id):
         [],
     ],
 )
-def test_dhcp_options_that_cannot_be(api, network_id, option):
-    assert "extra_dhcp_opts" in api.post("ports", 400, network_id=network_id, extra_dhcp_opts=[option])["message"]
+def test_dhcp_options_that_cannot_be(api, subnetted, option):
+    assert "extra_dhcp_opts" in api.post("ports", 400, network_id=subnetted, extra_dhcp_opts=[option])["message"]
 
 
 def test_a_port_has_its_projects_default_group_unless_it_says_otherwise(api):
@@ -77,10 +77,10 @@ def test_ports_follow_their_networks_port_security(api):
     assert api.get("ports", port_security_enabled="false")["ports"] == [port]
 
 
-def test_what_needs_port_security(api, network_id):
+def test_what_needs_port_security(api, subnetted):
     pairs = [{"ip_address": "192.0.2.1"}]
-    body = {"network_id": network_id, "port_security_enabled": False}
-    secured = api.post("ports", network_id=network_id, allowed_address_pairs=pairs)
+    body = {"network_id": subnetted, "port_security_enabled": False}
+    secured = api.post("ports", network_id=subnetted, allowed_address_pairs=pairs)
     groups, path = secured["security_groups"], f"ports/{secured['id']}"
     refused = api.post("ports", 400, security_groups=groups, **body)
     assert refused["type"] == "PortSecurityAndIPRequiredForSecurityGroups"
