@@ -85,6 +85,26 @@ def test_a_switchover_is_carried_out_and_stays(cluster, haqn_manage):
     eventually(lambda: [(p.role, p.epoch, p.settled) for p in cluster.agents[backup].pairs()] == [("ACTIVE", 2, True)])
     assert cluster.members("r1") == (backup, active)
     assert haqn_manage("plan")[1] == "nothing to do\n"
+    eventually(lambda: "switchover" in haqn_manage("events", "--pair", str(pair_id))[1])
+    assert "switchover" in haqn_manage("operations")[1]
+
+
+def test_what_an_operator_asks_before_a_host_is_stopped(cluster, haqn_manage):
+    cluster.start_agents("net1", "net2", "net3")
+    cluster.start_monitor("mon1")
+    cluster.create_routers("r1")
+    eventually(lambda: bound(cluster, "r1") and cluster.status("r1") == "ACTIVE")
+    active, _ = cluster.members("r1")
+    assert haqn_manage("brakes")[1] == "nothing is held back\n"
+    assert haqn_manage("rebalance")[:2] == (0, "")
+    status, output, _ = haqn_manage("safe-to-stop", active)
+    assert (status, output.partition(",")[0]) == (1, "no")
+    status, output, _ = haqn_manage("drain", active, "--wait")
+    assert (status, output.splitlines()[-1].split("\t")[2]) == (0, "done")
+    assert active not in cluster.members("r1")
+    assert haqn_manage("safe-to-stop", active)[:2] == (0, "yes, because no router is on it\n")
+    assert haqn_manage("undrain", active)[0] == 0
+    assert haqn_manage("rebuild", "r1", "--wait")[0] == 0
 
 
 def test_errors_are_sentences(cluster, haqn_manage):
@@ -94,6 +114,10 @@ def test_errors_are_sentences(cluster, haqn_manage):
         (("plan", "replay", "77"), "no plan 77"),
         (("plan", "replay", "/nowhere"), "cannot read /nowhere"),
         (("switchover", "77"), "Pair 77 could not be found"),
+        (("drain", "nowhere"), "could not be found"),
+        (("safe-to-stop", "nowhere"), "Agent nowhere could not be found"),
+        (("rebuild", "nothing"), "Router nothing could not be found"),
+        (("operations", "--cancel", "nothing"), "Operation nothing could not be found"),
     ):
         status, _, error = haqn_manage(*arguments)
         assert status == 1
