@@ -7,6 +7,7 @@ A client that sends or reads slowly holds a thread, and gunicorn by itself lets 
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+#: Seconds that a thread computes while others wait: a short request must not wait for each long one in turn.
+_SWITCH_INTERVAL = 0.001
 #: Seconds between looks.
 _INTERVAL = 0.5
 
@@ -22,6 +25,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """Cuts the connection of a request that takes longer than gunicorn's own setting `timeout`, in seconds."""
 
     def init_process(self) -> None:
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         self._working: dict[Any, float] = {}
         threading.Thread(target=self._cut_slow_ones, name="request-timeout", daemon=True).start()
         super().init_process()
