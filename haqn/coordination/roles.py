@@ -1,8 +1,8 @@
 """The least that each of haqn's processes must be allowed in etcd, as etcd's roles and users. Pure.
 
 An agent writes its own heartbeats and reports and reads its own documents; the API reads everything and wakes the
-leader; the monitor writes all of it. A host that was taken over can so neither lead, nor speak for another host, nor see
-what others are told.
+leader; the monitor writes all of it. A host that was taken over can so neither lead, nor speak for another host, nor
+see what others are told.
 """
 
 from __future__ import annotations
