@@ -96,7 +96,7 @@ class Routers:
             before = namespace.NOTHING if fresh else namespace.read(inside)
             with netns.entered(name):
                 changes = self._rulesets.apply(router.router_id, ruleset, fresh=fresh)
-                changes += namespace.prepare(tracks=ruleset.translates)
+                changes += namespace.prepare(tracks=ruleset.tracks)
             self._remove_stale(host, before.devices, planned)
             ports = [self._plug(host, before.devices, name, port) for port in planned]
             indexes = {device.name: device.index for device in inside.links().values()}

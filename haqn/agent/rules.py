@@ -36,8 +36,8 @@ class Wanted:
     base: str
     text: str
     floating_ips: frozenset[FloatingIp]
-    #: it has a gateway's rules
-    translates: bool
+    #: it needs connection tracking
+    tracks: bool
 
 
 def _command(verb: str, floating_ips: Iterable[FloatingIp]) -> str:
@@ -63,9 +63,10 @@ class Rulesets:
         """`facts`: see blueprint.rules; floating IPs count only with a gateway."""
         present = frozenset(floating_ips) if facts["gateway_device"] is not None else frozenset()
         ordered = sorted(present, key=lambda one: one.floating_ip_address)
-        base = self._template.render(**facts, floating_ips=())
-        text = self._template.render(**facts, floating_ips=ordered) if ordered else base
-        return Wanted(base, text, present, facts["gateway_device"] is not None)
+        base = self._template.render(**facts, translates=bool(ordered), floating_ips=())
+        text = self._template.render(**facts, translates=True, floating_ips=ordered) if ordered else base
+        tracks = facts["gateway_device"] is not None and bool(facts["enable_snat"] or ordered)
+        return Wanted(base, text, present, tracks)
 
     def apply(self, router_id: str, wanted: Wanted, *, fresh: bool) -> list[str]:
         """Make the ruleset so, in the namespace that the calling thread is in; returns what was changed.
@@ -87,7 +88,7 @@ class Rulesets:
             commands += _command("add", wanted.floating_ips - before.floating_ips)
             nftables.change_ruleset(tables, before.text, wanted.text, commands)
         else:
-            nftables.replace_ruleset(tables, wanted.text, _QUOTED if wanted.translates else (), fresh=fresh)
+            nftables.replace_ruleset(tables, wanted.text, _QUOTED if wanted.floating_ips else (), fresh=fresh)
 
     def forget(self, router_id: str) -> None:
         """The router is gone."""
