@@ -66,7 +66,10 @@ class Engine:
 
     def play(self, steps: list[Step], until: float) -> None:
         """All steps; from the moment `until` (monotonic) on nothing is inflicted any more."""
+        changed = True
         for number, step in enumerate(steps, 1):
+            if isinstance(step, Calm) and not changed:
+                continue
             if isinstance(step, Inflict) and time.monotonic() > until:
                 continue
             if isinstance(step, Heal) and step.fault not in self._in_force:
@@ -75,6 +78,7 @@ class Engine:
             others = self._in_force - ({step.fault} if isinstance(step, Heal) else set())
             self._log.say(f"{text}{'; in force: ' + ', '.join(sorted(map(str, others))) if others else ''}")
             before = len(self._log.violations)
+            changed = not isinstance(step, Calm)
             if isinstance(step, Calm):
                 self._be_calm()
             else:
