@@ -116,37 +116,35 @@ def test_switchover_rebuild_and_what_is_proposed(cluster):
 
 
 def test_a_brake_is_visible_and_can_be_released(cluster):
-    start(cluster, "net1", "net2", "net3", "net4")
+    start(cluster, *(f"net{number}" for number in range(1, 7)))
     time.sleep(TTL)
-    before = placed(cluster)
-    # the leader sees both deaths at once: of one after the other it believes the first
-    cluster.monitors["mon1"].send(signal.SIGSTOP)
-    for host in ("net1", "net2"):
-        lease = cluster.etcd.get(keys.agent(AgentType.L3, host)).lease
+    dead, survivors = {"net1", "net2", "net3"}, {"net4", "net5", "net6"}
+    leases = {host: cluster.etcd.get(keys.agent(AgentType.L3, host)).lease for host in dead}
+    for host in dead:
         cluster.agents[host].crash()
+    for lease in leases.values():
         cluster.etcd.revoke(lease)
-    cluster.monitors["mon1"].send(signal.SIGCONT)
 
     def status():
         with cluster.database.read() as connection:
             return monitorstatus.read_status(connection)
 
-    frozen = eventually(lambda: (now := status()).frozen and now)
+    # the leader may have believed the first death before it saw the others
+    ids = sorted(cluster.agents[host].id for host in dead)
+    frozen = eventually(lambda: (now := status()).frozen and now.document["dead"] == ids and now)
     assert "max_dead_fraction" in frozen.reason
-    assert frozen.document["dead"] == sorted(cluster.agents[host].id for host in ("net1", "net2"))
     assert frozen.document["would_do_counts"]["BindToPair"] > 0
-    assert placed(cluster) == before
-    assert "none" in eventually(lambda: (now := redundancies(cluster)) != {"full"} and now)
+    time.sleep(2)
+    held = placed(cluster)
+    assert any(dead & set(members) for members in held.values())
+    assert "none" in redundancies(cluster)
+    time.sleep(1)
+    assert placed(cluster) == held
 
-    time.sleep(2)  # long enough for those that nobody forwards for to be noticed
     cluster.database.write(lambda connection: monitorstatus.release_held(connection, None, 600))
-    survivors = {"net3", "net4"}
-    eventually(lambda: all(set(members) == survivors for members in placed(cluster).values()), timeout=30)
-    assert not eventually(lambda: not (now := status()).frozen and now).document["dead"]
+    eventually(lambda: all(set(members) <= survivors for members in placed(cluster).values()), timeout=30)
+    eventually(lambda: not status().frozen)
     lost = eventually(lambda: events(cluster, cause=["lease_lost"], kind=["transition"]))
-    assert {event["from_agent_id"] for event in lost} <= {cluster.agents[host].id for host in ("net1", "net2")}
-    assert all(event["outage_ms"] > 0 for event in lost)
-    both = [router for router, members in before.items() if not survivors & set(members)]
-    down = eventually(lambda: events(cluster, kind=["no_active"]))
-    assert sum(event["routers"] for event in down) == len(both)
-    eventually(lambda: all(event["outage_ms"] for event in events(cluster, kind=["no_active"])))
+    assert {event["from_agent_id"] for event in lost} <= set(ids)
+    down = [router for router, members in held.items() if not survivors & set(members)]
+    assert sum(event["routers"] for event in events(cluster, kind=["no_active"])) >= len(down)
