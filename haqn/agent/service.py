@@ -193,6 +193,8 @@ class AgentService:
             for key in remove["networks"]:
                 self._undo(key, self._networks.remove)
         self._publish(todo)
+        if self._pairs is not None:
+            self._pairs.announce_again()
 
     def _look_again(self) -> None:
         """At a part of what was carried out: somebody else may have changed it."""
