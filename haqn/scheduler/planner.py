@@ -332,17 +332,21 @@ class _Planner:
     # -- pairs that nothing is bound to --------------------------------------------------
 
     def _retire_pairs(self) -> None:
-        """Delete what both members have left. An agent keeps its last whole pair, so that deleting its
-        only router and creating the next one reloads no keepalived."""
+        """Delete what both members have left. An agent keeps whole pairs with as many peers as it is to have, so that
+        routers which come and go reload no keepalived."""
         board = self.board
         was_bound = {binding.pair_id for binding in self.view.bindings}
         vacant = {(v.pair_id, v.agent_id) for v in self.view.vacancies}
-        keeps_one = {pair.active_agent_id for pair in board.pairs.values() if board.riders(pair.id)}
+        peers: dict[str, set[str]] = defaultdict(set)
+        for pair in board.pairs.values():
+            if board.riders(pair.id):
+                peers[pair.active_agent_id].add(pair.backup_agent_id)
         for pair in sorted(board.pairs.values(), key=lambda p: -p.id):
             if board.riders(pair.id) or pair.id in was_bound:
                 continue
             whole = not any(board.why_unwilling(member) for member in pair.members)
-            if whole and pair.active_agent_id not in keeps_one:
-                keeps_one.add(pair.active_agent_id)
+            kept = peers[pair.active_agent_id]
+            if whole and pair.backup_agent_id not in kept and len(kept) < self.policy.scatter_width:
+                kept.add(pair.backup_agent_id)
             elif all((pair.id, member) in vacant or member not in board.agents for member in pair.members):
                 board.delete_pair(pair, "no router is bound to it, and both members have left it")
