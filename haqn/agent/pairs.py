@@ -340,9 +340,14 @@ class Pairs:
 
     def announce_again(self) -> None:
         """Announce the routers of pairs that were contested. To be called again and again."""
+        if not self._to_announce:
+            return
+        with Gate() as gate:
+            # a keepalived that is frozen still says MASTER when the kernel has shut its gate
+            is_open = {pair: self.state.is_master(pair) and gate.is_open(pair) for pair in self._to_announce}
         for pair, times in list(self._to_announce.items()):
             self._to_announce[pair] = times - 1
-            if times == 0 or not self.state.is_master(pair):
+            if times == 0 or not is_open[pair]:
                 del self._to_announce[pair]
                 continue
             announce.announce([announce.Row.parse(line) for line in self.state.rows(pair)])

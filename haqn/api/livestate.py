@@ -183,5 +183,5 @@ def _read(item: KeyValue, kind: type[T]) -> T | None:
     try:
         return decode(item.value, kind)
     except InvalidDocument as error:
-        LOG.warning("the report at %s is ignored: %s", item.key, error)
+        LOG.warning("what %s says is not known: %s", item.key, error)
         return None

@@ -92,9 +92,9 @@ def test_ha_state_follows_the_reports(server_with_etcd, etcd, router_id):
     eventually(lambda: states() == ["active", "standby"])
     etcd.put(keys.observed_pair("net1", PAIR), b"no report at all")
     etcd.put(keys.observed_pair("net2", PAIR), encode(report(VrrpState.MASTER)))
-    eventually(lambda: states() == ["active", "active"])
-    etcd.delete(keys.observed_pair("net1", PAIR))
     eventually(lambda: states() == ["unknown", "active"])
+    etcd.delete(keys.observed_pair("net2", PAIR))
+    eventually(lambda: states() == ["unknown", "unknown"])
 
 
 def test_a_change_is_nudged(server_with_etcd, etcd):
