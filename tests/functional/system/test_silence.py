@@ -31,7 +31,7 @@ def test_only_the_active_host_speaks_for_a_router(stage: Stage) -> None:
             for link in (UNDER, UPLINK)
         }
         both_ways = stack.enter_context(stage.scenario.both_ways())
-        # a router that is made meanwhile, most likely with a pair of its own, on a network that has a VM
+        # a router that is made meanwhile, most likely on another pair
         _, subnet = scenery.tenant_network("silent", "10.70.0.0/24")
         router = scenery.router("silent", stage.scenario.external["id"], [subnet["id"]])
         scenery.until_answered_outside([lookup.external_address(router)])
@@ -47,6 +47,8 @@ def test_only_the_active_host_speaks_for_a_router(stage: Stage) -> None:
         assert seen[active, UPLINK] & macs(stage, one)
         for (host, link), sources in seen.items():
             assert host == active or not sources & macs(stage, one), f"{host} {link}"
+    # every capture of a host's first link has worked: agents speak to etcd there
+    assert all(seen[host, UNDER] for host in stage.hosts)
     # tunnels were looked into: this is where the tenant's VM is answered from
     assert seen[stage.active, UNDER] & macs(stage, stage.scenario.router)
     stage.delete_router(router["id"])
