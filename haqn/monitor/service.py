@@ -38,6 +38,8 @@ _LONGEST_REST = 0.5
 _LOOK = 1.0
 #: the desired documents are listed this often (seconds) to find what a watch may have missed
 _RESYNC_DESIRED = 600.0
+#: seconds of silence after which etcd is asked whether it is there, about what nobody waits for
+_PING_AFTER = 5.0
 
 
 class MonitorService:
@@ -82,7 +84,7 @@ class MonitorService:
             Informer(etcd, keys.AGENTS, self._observed.on_agents, on_change=wake),
             Informer(etcd, keys.OBSERVED, self._observed.on_reports, on_change=wake),
         )
-        self._nudges = Informer(etcd, keys.NUDGE, on_change=wake, exact=True)
+        self._nudges = Informer(etcd, keys.NUDGE, on_change=wake, exact=True, ping_after=_PING_AFTER)
         self.metrics = MonitorMetrics(
             database, self._session.remaining, lambda: max(informer.staleness for informer in self._reports)
         )
@@ -181,7 +183,12 @@ class MonitorService:
         self._election.update_value(encode(record), token=token)
         publisher = Publisher(self._list_desired, partial(self._fence, token), epoch)
         self._desired = Informer(
-            self._etcd, keys.DESIRED, publisher.on_event, on_change=self._wake.set, resync=_RESYNC_DESIRED
+            self._etcd,
+            keys.DESIRED,
+            publisher.on_event,
+            on_change=self._wake.set,
+            ping_after=_PING_AFTER,
+            resync=_RESYNC_DESIRED,
         )
         self._desired.start()
         self._token = token
