@@ -193,6 +193,8 @@ class AgentService:
             for key in remove["networks"]:
                 self._undo(key, self._networks.remove)
         self._publish(todo)
+        built = (document for document in self._work.applied.values() if isinstance(document, RouterDocument))
+        self._extensions.look(built, open_pairs.masters)
         if self._pairs is not None:
             self._pairs.announce_again()
 

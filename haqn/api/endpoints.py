@@ -12,7 +12,7 @@ import msgspec
 
 from haqn.api import listing
 from haqn.api.context import Context
-from haqn.api.kinds import Integer, Invalid, is_uuid
+from haqn.api.kinds import Integer, Invalid, Text, is_uuid
 from haqn.api.resource import Resource
 from haqn.api.services import Services
 from haqn.db import access, quotas
@@ -211,3 +211,11 @@ class Item:
     ) -> None:
         shown = show_all(self._resource, self._services, [row], context_of(request), fields)
         answer(response, {self._resource.name: shown[0]})
+
+
+def check_project(project_id: str) -> None:
+    """Raises HTTPBadRequest unless this part of a path can be a project's id."""
+    try:
+        Text().parse(project_id)
+    except Invalid as error:
+        raise HTTPBadRequest(reason=f"Invalid input for project_id. Reason: {error}") from None

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from haqn.api.attributes import Attribute, Attributes
-from haqn.api.kinds import Integer, ListOf, Record, Text, Uuid
+from haqn.api.kinds import Integer, IpVersion, ListOf, Record, Text, Uuid
 from haqn.api.resource import Resource
 from haqn.db import ipavailability
 
@@ -43,7 +43,7 @@ NETWORK_IP_AVAILABILITY = Resource(
             Attribute(name="total_ips", kind=_Count(), needs=_LOADED),
             Attribute(name="used_ips", kind=Integer(), needs=_LOADED),
             Attribute(name=_LOADED, kind=_OfSubnets(Record({}))),
-            Attribute(name="ip_version", kind=Integer(), shown=False),
+            Attribute(name="ip_version", kind=IpVersion(), shown=False),
         ),
     ),
 )

@@ -14,7 +14,7 @@ from typing import Any
 import falcon
 
 from haqn.api.context import Context, Scope
-from haqn.api.endpoints import answer, context_of, read_object
+from haqn.api.endpoints import answer, check_project, context_of, read_object
 from haqn.api.kinds import Invalid, Text, is_uuid
 from haqn.api.networks import NETWORK
 from haqn.api.ports import PORT
@@ -122,6 +122,7 @@ class _Endpoint:
         """Who asks, who must be of the tenant; errors become faults."""
         context = context_of(request)
         try:
+            check_project(tenant_id)
             rule = f"{self.verbs[request.method]}_{self.kind}"
             scope = context.scope(rule)
             if scope is Scope.NONE or (scope is Scope.OWN and context.project_id != tenant_id):

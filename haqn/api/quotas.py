@@ -8,8 +8,8 @@ from typing import Any
 
 import falcon
 
-from haqn.api.endpoints import answer, read_object
-from haqn.api.kinds import Boolean, Integer, Invalid, Kind, Text
+from haqn.api.endpoints import answer, check_project, read_object
+from haqn.api.kinds import Boolean, Integer, Invalid, Kind
 from haqn.api.services import Services
 from haqn.db import quotas
 from haqn.db.session import Connection
@@ -39,13 +39,13 @@ class Quota(_Quotas):
     """`/v2.0/quotas/{project_id}`."""
 
     def on_get(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_project(project_id)
+        check_project(project_id)
         with self._services.database.read() as connection:
             limits = quotas.limits_of(connection, self._services.settings, project_id)
         answer(response, {"quota": limits})
 
     def on_put(self, request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_project(project_id)
+        check_project(project_id)
         given = _parse(read_object(request))
         check_usage = bool(given.pop("check_limit", False))
         given.pop("force", None)
@@ -57,7 +57,7 @@ class Quota(_Quotas):
         answer(response, {"quota": self._services.database.write(work)})
 
     def on_delete(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_project(project_id)
+        check_project(project_id)
         self._services.database.write(lambda connection: quotas.reset(connection, project_id))
         response.status = HTTPStatus.NO_CONTENT
 
@@ -66,7 +66,7 @@ class DefaultQuota(_Quotas):
     """`/v2.0/quotas/{project_id}/default`."""
 
     def on_get(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_project(project_id)
+        check_project(project_id)
         answer(response, {"quota": quotas.defaults(self._services.settings)})
 
 
@@ -74,7 +74,7 @@ class QuotaDetails(_Quotas):
     """`/v2.0/quotas/{project_id}/details.json`: limits and usage. Nothing is ever reserved: usage is counted."""
 
     def on_get(self, _request: falcon.Request, response: falcon.Response, project_id: str) -> None:
-        _check_project(project_id)
+        check_project(project_id)
         with self._services.database.read() as connection:
             limits = quotas.limits_of(connection, self._services.settings, project_id)
             used = quotas.usage(connection, project_id)
@@ -96,10 +96,3 @@ def _parse(body: Mapping[str, Any]) -> dict[str, int]:
         except Invalid as error:
             raise HTTPBadRequest(reason=f"Invalid input for {name}. Reason: {error}") from None
     return parsed
-
-
-def _check_project(project_id: str) -> None:
-    try:
-        Text().parse(project_id)
-    except Invalid as error:
-        raise HTTPBadRequest(reason=f"Invalid input for project_id. Reason: {error}") from None

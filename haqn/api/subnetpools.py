@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from haqn.api.attributes import REQUIRED, Attribute, Attributes, standard
-from haqn.api.kinds import Boolean, Cidr, Integer, ListOf, Nullable, Only
+from haqn.api.kinds import Boolean, Cidr, Integer, IpVersion, ListOf, Nullable, Only
 from haqn.api.resource import Resource
 from haqn.db import subnetpools
 
@@ -20,7 +20,7 @@ SUBNETPOOL = Resource(
         (
             *standard(),
             Attribute(name="prefixes", kind=ListOf(Cidr(), unique=False), post=True, put=True, default=REQUIRED),
-            Attribute(name="ip_version", kind=Integer()),
+            Attribute(name="ip_version", kind=IpVersion()),
             Attribute(name="default_prefixlen", kind=_LENGTH, post=True, put=True),
             Attribute(name="min_prefixlen", kind=_LENGTH, post=True, put=True),
             Attribute(name="max_prefixlen", kind=_LENGTH, post=True, put=True),

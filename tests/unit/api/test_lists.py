@@ -20,6 +20,20 @@ def names(answer):
     return [network["name"] for network in answer["networks"]]
 
 
+def test_what_differs_in_case_is_different(api):
+    small, capital = api.post("networks", name="net"), api.post("networks", name="Net")
+    assert names(api.get("networks", name="Net")) == ["Net"]
+    tags = f"networks/{capital['id']}/tags"
+    assert api.call("PUT", tags, 200, {"tags": ["Red", "red"]}) == {"tags": ["Red", "red"]}
+    assert names(api.get("networks", tags="RED")) == []
+    api.get(f"networks/{small['id'].upper()}", 404)
+
+
+@pytest.mark.parametrize("collection", ["subnetpools", "network-ip-availabilities", "subnets"])
+def test_a_version_of_ip_is_4_or_6(api, collection):
+    assert api.get(collection, 400, ip_version="1099511627776")["NeutronError"]["type"] == "InvalidInput"
+
+
 def test_filters(api, networks):
     assert names(api.get("networks", name="a", description="y")) == ["a"]
     assert sorted(names(api.get("networks", name=["b", "c"]))) == ["b", "c"]

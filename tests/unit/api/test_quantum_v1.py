@@ -146,3 +146,9 @@ def test_quotas_hold(v1, api):
     v1.call("POST", "", 409, {"network": {"name": "more"}})
     v1.call("POST", f"/{network_id}/ports", 409)
     assert len(v1.call("GET", f"/{network_id}/ports", 200)["ports"]) == 1
+
+
+@pytest.mark.parametrize("version", ["v1.0", "v1.1"])
+def test_a_tenant_that_cannot_be(api, version):
+    for rest in ("networks", "networks/detail"):
+        assert api.client.simulate_get(f"/{version}/tenants/a%00/{rest}").status_code == 400

@@ -12,6 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name in ("mysql", "mariadb"):
+        # names, ids and tags that differ in case are different things, as in the other databases
+        op.execute("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
     op.create_table(
         "agents",
         sa.Column("id", sa.String(length=36), nullable=False),
