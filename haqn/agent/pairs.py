@@ -265,7 +265,7 @@ class Pairs:
         """Tell keepalived which uplinks lead nowhere. To be called once a second."""
         if self._uplinks is None:
             return
-        dead = {is_master: self._uplinks.leading_nowhere(is_master=is_master) for is_master in (True, False)}
+        dead = _leading_nowhere(self._uplinks)
         for pair in self._documents:
             count = len(dead[self.state.is_master(pair)])
             if count != self.state.dead_uplinks(pair):
@@ -303,7 +303,7 @@ class Pairs:
         if uplinks is None:
             return reports
         silent = uplinks.without_carrier()
-        dead = {is_master: uplinks.leading_nowhere(is_master=is_master) for is_master in (True, False)}
+        dead = _leading_nowhere(uplinks)
         return [
             dataclasses.replace(one, dead_uplinks=tuple(sorted({*silent, *dead[one.state is VrrpState.MASTER]})))
             for one in reports
@@ -356,6 +356,11 @@ class Pairs:
         """Whether a question is not answered yet, or something is to be announced again."""
         now = self._refreshed()
         return bool(self._to_announce) or any(seen == now for _, seen in self._asked.values())
+
+
+def _leading_nowhere(uplinks: Uplinks) -> dict[bool, tuple[str, ...]]:
+    """What a MASTER is to call dead (True), and what a member that stands by (False)."""
+    return {is_master: uplinks.leading_nowhere(is_master=is_master) for is_master in (True, False)}
 
 
 def _since(observed: Observed) -> str:

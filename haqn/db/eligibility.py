@@ -26,7 +26,7 @@ def why_not(connection: Connection, agent_row: Row, router_row: Row) -> str:
         placement.why_unwilling(agent)
         or placement.why_unfit(agent, placement.demand_of(router))
         or placement.why_refused(agent, router.id)
-        or placement.why_full(agent, _routers_on(connection, agent.id))
+        or placement.why_full(agent, count_routers(connection, agent.id))
     )
 
 
@@ -63,7 +63,8 @@ def _request(connection: Connection, router: Row) -> RouterRequest:
     )
 
 
-def _routers_on(connection: Connection, agent_id: str) -> int:
+def count_routers(connection: Connection, agent_id: str) -> int:
+    """Number of routers that are bound to the agent, as active, standby or alone."""
     return (
         connection.scalar(
             sa.select(sa.func.count())

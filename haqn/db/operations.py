@@ -6,13 +6,13 @@ To ask for what is asked for already changes nothing: there is one open operatio
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from haqn.db import outbox, tables
+from haqn.db import eligibility, outbox, tables
 from haqn.db.clock import utcnow
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -87,7 +87,11 @@ def drain(connection: Connection, agent_id: str) -> Row:
 def leave(connection: Connection, agent_id: str) -> Row:
     """Follow how the routers leave an agent that is to be left, by `draining` or by `admin_state_up`."""
     return _open(
-        connection, OperationKind.DRAIN, agent_id, agent_id=agent_id, total=len(_routers_on(connection, agent_id))
+        connection,
+        OperationKind.DRAIN,
+        agent_id,
+        agent_id=agent_id,
+        total=eligibility.count_routers(connection, agent_id),
     )
 
 
@@ -249,23 +253,6 @@ def _l3_agent(connection: Connection, agent_id: str) -> None:
         raise AgentNotFound(agent_id=agent_id)
     if found != AgentType.L3:
         raise InvalidL3Agent(agent_id=agent_id)
-
-
-def _routers_on(connection: Connection, agent_id: str) -> Collection[str]:
-    return connection.scalars(
-        sa.select(_bindings.c.router_id)
-        .select_from(_bindings.outerjoin(_pairs, _pairs.c.id == _bindings.c.pair_id))
-        .where(
-            sa.or_(
-                _bindings.c.agent_id == agent_id,
-                _pairs.c.active_agent_id == agent_id,
-                _pairs.c.backup_agent_id == agent_id,
-            )
-        )
-    ).all()
-
-
-# -- what the leader reads and writes ------------------------------------------------------
 
 
 def read_open(connection: Connection) -> tuple[Operation, ...]:
