@@ -255,6 +255,9 @@ def _l3_agent(connection: Connection, agent_id: str) -> None:
         raise InvalidL3Agent(agent_id=agent_id)
 
 
+# -- what the leader reads and writes ------------------------------------------------------
+
+
 def read_open(connection: Connection) -> tuple[Operation, ...]:
     """The operations that are not over, oldest first."""
     rows = connection.execute(
