@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], *, timeout: float = 20.0) -> T:
+def eventually(look: Callable[[], T], *, timeout: float = 60.0) -> T:
     """What `look` returns as soon as that is true; fails after `timeout` seconds."""
     end = time.monotonic() + timeout
     while not (found := look()):
