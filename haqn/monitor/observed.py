@@ -1,7 +1,9 @@
 """What agents say in etcd: heartbeats and reports, decoded as they change.
 
 `Observed` is the state that an informer's events build, without I/O of its own; a report that cannot be read
-counts as absent. Knows nothing of SQL, pairs or leadership.
+counts as absent. What an agent has carried out is forgotten as soon as another one of its host registers: the host may
+have been rebooted, and have nothing of it. Its reports on pairs stay, because they are right when the agent alone was
+restarted, and VRRP decides in any case. Knows nothing of SQL, pairs or leadership.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat, and the etcd lease that it lives on."""
+    """A heartbeat, the etcd lease that it lives on, and etcd's revision at its last change."""
 
     heartbeat: Heartbeat
     lease: int
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,21 @@ class Observed:
         self._beats: dict[str, Beat] = {}
         self._beat_ids: dict[str, str] = {}
         self._pairs: dict[tuple[str, int], Report] = {}
-        self._syncs: dict[str, SyncReport] = {}
+        #: host -> its report, with the key as it was read
+        self._syncs: dict[str, tuple[SyncReport, KeyValue]] = {}
 
     def look(self) -> Reported:
         with self._lock:
+            present = {beat.heartbeat.host: beat for beat in self._beats.values()}
             return Reported(
-                version=self._version, beats=dict(self._beats), pairs=dict(self._pairs), syncs=dict(self._syncs)
+                version=self._version,
+                beats=dict(self._beats),
+                pairs=dict(self._pairs),
+                syncs={
+                    host: sync
+                    for host, (sync, item) in self._syncs.items()
+                    if not _is_outlived(item, present.get(host))
+                },
             )
 
     def on_agents(self, event: Event) -> None:
@@ -81,7 +93,7 @@ class Observed:
                     self._forget_beat(event.item.key)
                     known_as = agent_id(heartbeat.agent_type, heartbeat.host)
                     self._beat_ids[event.item.key] = known_as
-                    self._beats[known_as] = Beat(heartbeat, event.item.lease)
+                    self._beats[known_as] = Beat(heartbeat, event.item.lease, event.item.mod_revision)
             elif isinstance(event, Deleted):
                 self._forget_beat(event.before.key)
             self._version += not isinstance(event, Synced)
@@ -109,7 +121,7 @@ class Observed:
         if kind == "sync":
             sync = _read(item, SyncReport)
             if sync is not None:
-                self._syncs[host] = sync
+                self._syncs[host] = (sync, item)
             else:
                 self._syncs.pop(host, None)
         elif kind == "pairs" and object_id.isdecimal():
@@ -120,6 +132,12 @@ class Observed:
                 same = before is not None and _says(before.report) == _says(report)
                 since = before.since if before is not None and same else self._clock.monotonic()
                 self._pairs[place] = Report(report, since)
+
+
+def _is_outlived(report: KeyValue, present: Beat | None) -> bool:
+    """Another agent of the host has registered since this was reported. What comes by two watches comes in any order,
+    so it is etcd's revisions that tell."""
+    return present is not None and present.lease != report.lease and present.revision > report.mod_revision
 
 
 def _says(report: PairReport) -> tuple[object, ...]:

@@ -53,6 +53,39 @@ def test_the_age_of_a_report_is_that_of_what_it_says():
     assert observed.look().pairs == {}
 
 
+def test_what_was_carried_out_before_a_reboot_is_forgotten_once_the_new_agent_registers():
+    """The lease of the agent before may outlive it by seconds, and with it what it has said."""
+    observed = Observed(FakeClock())
+    beat, sync = keys.agent(AgentType.L3, "net1"), keys.observed_sync("net1")
+
+    def register(revision, lease):
+        observed.on_agents(Changed(item(beat, encode(heartbeat("net1")), revision, lease), None))
+
+    def carry_out(revision, lease, generation):
+        observed.on_reports(Changed(item(sync, encode(SyncReport(generation=generation)), revision, lease), None))
+
+    register(revision=1, lease=7)
+    carry_out(revision=2, lease=7, generation=5)
+    assert observed.look().syncs["net1"].generation == 5
+    register(revision=3, lease=7)
+    assert observed.look().syncs["net1"].generation == 5, "a heartbeat that changes is no new agent"
+
+    register(revision=4, lease=8)
+    assert observed.look().syncs == {}
+    carry_out(revision=5, lease=8, generation=0)
+    assert observed.look().syncs["net1"].generation == 0
+
+
+def test_a_report_that_overtakes_the_heartbeat_of_its_agent_counts():
+    observed = Observed(FakeClock())
+    beat, sync = keys.agent(AgentType.L3, "net1"), keys.observed_sync("net1")
+    observed.on_agents(Changed(item(beat, encode(heartbeat("net1")), 1, lease=7), None))
+    observed.on_reports(Changed(item(sync, encode(SyncReport(generation=6)), 5, lease=8), None))
+    assert observed.look().syncs["net1"].generation == 6
+    observed.on_agents(Changed(item(beat, encode(heartbeat("net1")), 4, lease=8), None))
+    assert observed.look().syncs["net1"].generation == 6
+
+
 def test_sync_reports_and_keys_of_a_newer_version():
     observed = Observed(FakeClock())
     observed.on_reports(Changed(item(keys.observed_sync("net1"), encode(SyncReport(generation=3))), None))
