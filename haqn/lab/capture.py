@@ -74,6 +74,11 @@ class Capture:
             raise HostError(f"cannot capture on {port}: {said}{rest}")
         self._switch = lab.switch
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether a frame has been seen so far."""
+        return self._file.exists() and self._file.stat().st_size > _FILE_HEADER
+
     def stop(self) -> list[Frame]:
         """End it; the frames in the order in which they came."""
         if self._process.returncode is None:

@@ -140,6 +140,8 @@ class _Story:
             time.sleep(_CALM)
             faults.thaw(self.lab, host)
             services.wait_for_agents(self.lab)
+            # before that it has said nothing, or what was so before the crash
+            wait_for(f"{host} has caught up", lambda: not etcdctl.unsettled(self.lab, [host]))
             wait_for(f"{host} claims nothing", lambda: not scenario.scenery.masters_on(host))
             time.sleep(2 * _CALM)
             outbound, inbound = both_ways.stop()

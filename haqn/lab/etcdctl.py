@@ -1,25 +1,27 @@
-"""What is in the lab's etcd, read as an operator reads it: with etcdctl."""
+"""What is in the lab's etcd, read as an operator reads it: with etcdctl.
+
+What an agent has said outlives it for as long as its lease: `unsettled` believes only agents that run.
+"""
 
 from __future__ import annotations
 
 import base64
+import datetime
 import json
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from haqn.documents import Manifest, PairDocument, RouterDocument, SyncReport, decode
-from haqn.exceptions import HostError
+from haqn.documents import Heartbeat, Manifest, PairDocument, PairReport, RouterDocument, SyncReport, decode
 from haqn.lab.cluster import Lab
 from haqn.lab.command import run
+from haqn.lab.services import AGENT
 from haqn.lab.spec import Kind
 from haqn.model import Role
 
 AGENTS = "/haqn/v1/agents/"
 _DESIRED = "/haqn/v1/desired"
 _OBSERVED = "/haqn/v1/observed"
-_POLL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +68,48 @@ def pairs_observed(host: str) -> str:
 
 
 def unsettled(lab: Lab, hosts: Iterable[str]) -> dict[str, str]:
-    """Host -> why it has not carried out all that it is asked for; empty when all have."""
-    found: dict[str, str] = {}
-    for host in hosts:
-        manifests = get(lab, f"{_DESIRED}/{host}/manifest")
-        reports = get(lab, f"{_OBSERVED}/{host}/sync")
-        if not manifests or not reports:
-            found[host] = "no manifest" if not manifests else "no sync report"
-            continue
-        manifest, report = decode(manifests[0].value, Manifest), decode(reports[0].value, SyncReport)
-        if report.errors:
-            found[host] = f"errors: {report.errors}"
-        elif report.generation < manifest.generation or not manifest.complete or report.holding:
-            found[host] = f"generation {report.generation} of {manifest.generation}"
-    return found
+    """Host -> why its agent that runs now has not carried out all that it is asked for; empty when all have."""
+    return {host: why for host in hosts if (why := _unsettled(lab, host))}
 
 
-def wait_until_settled(lab: Lab, hosts: Iterable[str] | None = None, timeout: float = 60.0) -> None:
-    """Until the hosts (default: all network and compute hosts) have carried out what they are asked for."""
-    names = [host.name for host in lab.spec.of_kind(Kind.NETWORK, Kind.COMPUTE)] if hosts is None else list(hosts)
-    deadline = time.monotonic() + timeout
-    while reasons := unsettled(lab, names):
-        if time.monotonic() > deadline:
-            raise HostError(f"cannot see the hosts settle within {timeout:g} s: {reasons}")
-        time.sleep(_POLL)
+def _unsettled(lab: Lab, host: str) -> str:
+    lease = lease_of(lab, host)
+    if not lease:
+        return "its agent does not run, or has not registered yet"
+    manifests = get(lab, f"{_DESIRED}/{host}/manifest")
+    said = {entry.key: entry.value for entry in get(lab, f"{_OBSERVED}/{host}/") if entry.lease == lease}
+    sync = said.get(f"{_OBSERVED}/{host}/sync")
+    if not manifests or sync is None:
+        return "no sync report" if manifests else "no manifest"
+    manifest, report = decode(manifests[0].value, Manifest), decode(sync, SyncReport)
+    if report.errors:
+        return f"errors: {report.errors}"
+    if report.generation < manifest.generation or not manifest.complete or report.holding:
+        return f"generation {report.generation} of {manifest.generation}"
+    pairs = {entry.key.rpartition("/")[2] for entry in get(lab, f"{_DESIRED}/{host}/pairs/")}
+    silent = sorted(pair for pair in pairs if f"{pairs_observed(host)}{pair}" not in said)
+    return f"nothing is said of pairs {', '.join(silent)}" if silent else ""
+
+
+def lease_of(lab: Lab, host: str) -> int:
+    """The lease of the host's agent that runs now; 0 when none runs, or it has not registered yet."""
+    running = lab.host(host).daemon_processes(AGENT)
+    if not running:
+        return 0
+    beats = [(decode(entry.value, Heartbeat), entry.lease) for entry in get(lab, AGENTS)]
+    own = (lease for beat, lease in beats if beat.host == host and _moment(beat.started_at) > running[0].started_at)
+    return next(own, 0)
+
+
+def pair_reports(lab: Lab, host: str) -> list[PairReport]:
+    """What the host's agent that runs now says of its pairs."""
+    lease = lease_of(lab, host)
+    return [decode(entry.value, PairReport) for entry in get(lab, pairs_observed(host)) if entry.lease == lease != 0]
+
+
+def _moment(text: str) -> float:
+    """Seconds of the wall clock, of a time as documents have it."""
+    return datetime.datetime.fromisoformat(text).timestamp()
 
 
 def designated(lab: Lab, pair_id: int, hosts: Iterable[str]) -> list[str]:

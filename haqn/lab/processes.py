@@ -5,6 +5,7 @@ A host has a PID namespace, hence its processes are those in the namespace of it
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -28,6 +29,18 @@ class Process:
     parent: int
     name: str
     state: str
+
+    @property
+    def started_at(self) -> float:
+        """Seconds of the wall clock, to about a hundredth; infinite if it has gone."""
+        try:
+            fields = (_PROC / str(self.pid) / "stat").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return math.inf
+        # proc(5): the 22nd field, in clock ticks since boot; the second one may contain spaces
+        ticks = fields.rpartition(") ")[2].split()[19]
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+        return time.time() - age
 
     @property
     def is_holder(self) -> bool:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 
-from haqn.lab import faults, services
+from haqn.lab import etcdctl, faults, services
 from haqn.lab.capture import Capture, Frame
 from haqn.lab.cluster import Lab
 from haqn.lab.processes import wait_until
@@ -17,6 +17,8 @@ from haqn.lab.wires import Cut
 
 #: the longest that one thing is later than another, in seconds
 _LATE = 3.0
+#: seconds
+_BACK_WITHIN = 60.0
 
 
 class Order(enum.StrEnum):
@@ -30,9 +32,10 @@ class Order(enum.StrEnum):
 
 
 def come_back(lab: Lab, host: str, order: Order, rhythm: random.Random, until: Callable[[], bool]) -> list[Frame]:
-    """Power the host off and on; what it has sent on its uplink until it is back for good, as `until` says.
+    """Power the host off and on; what it has sent on its uplink until it is back for good.
 
-    HostError when it is not within a minute.
+    It is once the agent that runs in the end has carried out everything anew, `until` says so, and a frame was seen:
+    the uplink is probed, so that none at all would mean that none could be seen. HostError when that takes a minute.
     """
     agent = Service(host, services.AGENT)
     late = rhythm.uniform(0, _LATE)
@@ -50,5 +53,9 @@ def come_back(lab: Lab, host: str, order: Order, rhythm: random.Random, until: C
         elif order in (Order.LINK, Order.ETCD):
             time.sleep(late)
             faults.mend(lab, host)
-        wait_until(until, f"see {host} come back ({order})", 60.0)
+        wait_until(
+            lambda: not etcdctl.unsettled(lab, [host]) and until() and capture.has_frames,
+            f"see {host} come back ({order})",
+            _BACK_WITHIN,
+        )
         return capture.stop()

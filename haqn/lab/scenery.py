@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from haqn.documents import PairReport, decode
 from haqn.exceptions import HostError
 from haqn.lab import etcdctl
 from haqn.lab.client import Client, Resource
@@ -99,7 +98,7 @@ class Scenery:
 
     def masters_on(self, host: str) -> list[int]:
         """Pairs of which the host's keepalived says that it is MASTER."""
-        reports = [decode(entry.value, PairReport) for entry in etcdctl.get(self.lab, etcdctl.pairs_observed(host))]
+        reports = etcdctl.pair_reports(self.lab, host)
         return [report.pair_id for report in reports if report.state is VrrpState.MASTER]
 
     def until_answered(

@@ -9,14 +9,13 @@ from contextlib import closing
 
 from haqn.agent import diff
 from haqn.coordination import keys
-from haqn.documents import PairReport, decode
 from haqn.exceptions import HaqnError, HostError
 from haqn.lab import etcdctl, faults
 from haqn.lab.chaos.inflict import database_file
 from haqn.lab.chaos.world import World
 from haqn.lab.client import Client
 from haqn.lab.scenery import Scenery
-from haqn.model import AgentType, VrrpState
+from haqn.model import VrrpState
 
 _API_TIMEOUT = 10.0
 #: of each binding its router and the hosts of its pair, or its one host
@@ -60,14 +59,10 @@ class Witness:
     def not_recovered(self, host: str) -> str:
         """Why the host, on which no fault is in force, is not whole again; empty: it is."""
         try:
-            if not etcdctl.get(self._lab, keys.agent(AgentType.L3, host)):
-                return "its agent has no lease"
             reasons = etcdctl.unsettled(self._lab, [host])
             if reasons:
                 return reasons[host]
-            reports = [
-                decode(entry.value, PairReport) for entry in etcdctl.get(self._lab, etcdctl.pairs_observed(host))
-            ]
+            reports = etcdctl.pair_reports(self._lab, host)
         except HostError as error:
             return str(error)
         if reports and not faults.program(self._lab.host(host), faults.KEEPALIVED):

@@ -19,7 +19,6 @@ def test_a_host_that_comes_back_again_and_again_claims_nothing(stage: Stage) -> 
     with stage.scenario.both_ways() as both_ways:
         for order in (Order.LINK, Order.NOTHING):
             sent = come_back(stage.lab, rebooted, order, rhythm, stage.at_rest)
-            assert sent, "its uplink is probed, at least"
             assert not [frame for frame in sent if frame.sources & macs], order
         time.sleep(CALM)
         outbound, inbound = both_ways.stop()
