@@ -1,5 +1,6 @@
 """The agent's loop, with hands that only note what they are told to do."""
 
+from haqn.agent.diff import OpenPairs
 from haqn.agent.extensions import Extensions
 from haqn.agent.routers import Built
 from haqn.agent.service import AgentService
@@ -27,6 +28,23 @@ class Hands:
         return None
 
 
+class NotingPairs:
+    """Pairs of a host on which nothing happens; what the loop asks of them is noted."""
+
+    def __init__(self):
+        self.asked = []
+
+    def open_pairs(self):
+        return OpenPairs()
+
+    def report(self):
+        self.asked.append("report")
+        return []
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.asked.append(name)
+
+
 class Extension:
     def __init__(self):
         self.told = []
@@ -42,19 +60,35 @@ def listing(*routers):
     } | documents
 
 
-def test_extensions_are_told_of_what_the_host_has_carried_out():
-    wanted, extension, hands = [listing(ROUTER)], Extension(), Hands()
-    service = AgentService(
-        listing=lambda: wanted.pop() if wanted else None,
+def agent(listings, pairs=None, **extensions):
+    """An agent that takes one of the listings with each step while there are any."""
+    hands = Hands()
+    return AgentService(
+        listing=lambda: listings.pop() if listings else None,
         report=lambda status: None,
         networks=hands,
         routers=hands,
         ports=hands,
-        pairs=None,
+        pairs=pairs,
         workers=1,
         clock=SystemClock(),
-        extensions=Extensions({"one": extension}),
+        extensions=Extensions(extensions),
     )
+
+
+def test_each_step_announces_the_contested_pairs_that_its_report_has_found():
+    pairs = NotingPairs()
+    service = agent([], pairs)
+    for _ in range(3):
+        pairs.asked.clear()
+        service.step()
+        assert pairs.asked.count("announce_again") == 1
+        assert pairs.asked.index("announce_again") > pairs.asked.index("report")
+
+
+def test_extensions_are_told_of_what_the_host_has_carried_out():
+    wanted, extension = [listing(ROUTER)], Extension()
+    service = agent(wanted, one=extension)
 
     def told(*expected):
         service.step()
