@@ -7,14 +7,13 @@ same, the gate lets only the open one be heard, and a takeover changes nothing h
 It never says goodbye (section 6.2.5: a last advertisement with a lifetime of 0): a member that leaves, or a program
 that ends, must not make hosts drop a router that the other member goes on being.
 
-`advertiser.pid`  `<process id> <version>`, locked by the running process for as long as it lives
+`advertiser.pid`  which process it is (haqn/onlyone.py)
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import resource
 import select
@@ -24,6 +23,7 @@ import struct
 import sys
 import time
 
+from haqn import onlyone
 from haqn.advertiser.timing import Schedule
 
 PID_FILE = "advertiser.pid"
@@ -39,8 +39,6 @@ _CLONE_NEWNET = 0x40000000
 _LOOK = 1.0
 #: seconds within which two changes of a directory may have the same time
 _CLOCK_GRAIN = 0.1
-#: seconds that a predecessor has to leave
-_PREDECESSOR_LEAVES = 2.0
 _PACKET_INFO = struct.Struct("=16sI")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -226,40 +224,14 @@ class Daemon:
         self.look()
 
 
-def take_lock(directory: str, version: str) -> bool:
-    """Become the one that runs here. False: there is one already, and it stays."""
-    lock = os.open(f"{directory}/{PID_FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _PREDECESSOR_LEAVES
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()} {version}\n".encode())
-    return True
-
-
 def find(directory: str) -> tuple[int, str] | None:
     """(process id, version) of the one that runs; None: there is none, or it has just begun."""
-    try:
-        with open(f"{directory}/{PID_FILE}", "r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pid, _, version = file.read().strip().partition(" ")
-                return (int(pid), version) if pid else None
-    except FileNotFoundError:
-        pass
-    return None
+    return onlyone.find(f"{directory}/{PID_FILE}")
 
 
 def run(directory: str, version: str) -> int:
     """Advertise until SIGTERM. Exit status 1: another one runs."""
-    if not take_lock(directory, version):
+    if not onlyone.take(f"{directory}/{PID_FILE}", version):
         return 1
     # a socket a router
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import haqn.advertiser
+from haqn import onlyone
 from haqn.advertiser import daemon
 from haqn.keepalived.supervisor import Supervisor
 from haqn.linux import netns
@@ -29,7 +30,8 @@ class Advertiser:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._supervisor = supervisor
         folder = Path(haqn.advertiser.__file__).parent
-        sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+        files = [*sorted(folder.glob("*.py")), Path(onlyone.__file__)]
+        sources = b"".join(path.read_bytes() for path in files)
         self._version = hashlib.blake2b(sources, digest_size=8).hexdigest()
         self._forget_lost()
         self._command = [python, "-SIE", str(folder / "run.py"), str(self._directory), self._version]

@@ -11,7 +11,6 @@ Format of a line (keepalived.conf(5), vrrp_notify_fifo): `INSTANCE "P65536" MAST
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import select
@@ -20,10 +19,11 @@ import socket
 import sys
 import time
 
+from haqn import onlyone
 from haqn.failover import announce
 from haqn.failover.gate import Gate
 from haqn.failover.levels import BACKUP_LEVEL, MASTER, level_after
-from haqn.failover.state import StateDirectory
+from haqn.failover.state import CONSUMER, StateDirectory
 from haqn.failover.yielding import Yielding
 
 DELETED = "DELETED"
@@ -40,8 +40,6 @@ _CONTESTED_PAUSE = 1.0
 _NICE = -15
 #: milliseconds between looks whether the FIFO is still the one that the path leads to
 _LOOK_MS = 1000
-#: seconds that a predecessor has to leave
-_PREDECESSOR_LEAVES = 2.0
 
 
 def parse(line: str) -> tuple[int, str] | None:
@@ -166,26 +164,9 @@ class Fifo:
         return [event for line in lines if (event := parse(line.decode(errors="replace")))]
 
 
-def _take_lock(directory: str) -> bool:
-    """Become the consumer, and say which process and which version it is. False: there is one already."""
-    lock = os.open(f"{directory}/consumer.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _PREDECESSOR_LEAVES
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.02)
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()} {os.path.realpath(sys.argv[0])}\n".encode())
-    return True
-
-
 def run(directory: str, lease_ms: int, fifo_path: str) -> int:
     """Consume until SIGTERM. Exit status 1: another consumer lives."""
-    if not _take_lock(directory):
+    if not onlyone.take(f"{directory}/{CONSUMER}", os.path.realpath(sys.argv[0])):
         return 1
     try:
         os.nice(_NICE)

@@ -16,8 +16,9 @@ import sys
 import termios
 import time
 
+from haqn import onlyone
 from haqn.failover.gate import Gate
-from haqn.failover.state import StateDirectory
+from haqn.failover.state import CONSUMER, StateDirectory
 
 #: how long lines may wait in the FIFO before the consumer counts as stuck, in seconds
 _STUCK_AFTER = 0.6
@@ -35,17 +36,8 @@ def refresh_gates(directory: StateDirectory, lease_ms: int) -> list[int]:
 
 
 def find_consumer(directory: str) -> tuple[int, str] | None:
-    """(process id, path of its program) of the living consumer; None: there is none (it would hold the lock)."""
-    try:
-        with open(f"{directory}/consumer.pid", "r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pid, _, program = file.read().strip().partition(" ")
-                return (int(pid), program) if pid else None
-    except FileNotFoundError:
-        pass
-    return None
+    """(process id, path of its program) of the living consumer; None: there is none."""
+    return onlyone.find(f"{directory}/{CONSUMER}")
 
 
 def backlog(fifo: str) -> int:

@@ -8,7 +8,7 @@
 `<pair>.rows`   router ports to announce (written by the agent; see announce.py)
 `<pair>.epoch`  the pair epoch that the agent has carried out (the agent keeps it in a directory that outlives a reboot)
 `lock`          held while a pair's gate, role and state change together
-`consumer.pid`  locked by the running consumer for as long as it lives
+`consumer.pid`  which process is the consumer, and its program (haqn/onlyone.py)
 `refreshed`     touched by each of keepalived's checks: how the agent sees that keepalived is not frozen
 
 Knows files; knows neither the gate nor keepalived. Imports little (no pathlib, dataclasses, contextlib), because
@@ -22,6 +22,8 @@ import os
 import time
 
 from haqn.failover.levels import MASTER, NO
+
+CONSUMER = "consumer.pid"
 
 
 class Observed:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import haqn.failover
+from haqn import onlyone
 from haqn.exceptions import HostError
 from haqn.failover import refresh
 from haqn.keepalived.supervisor import OwnSession, Supervisor
@@ -85,8 +86,10 @@ class Program:
 
 
 def _sources() -> dict[str, bytes]:
-    folder = Path(haqn.failover.__file__).parent
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
+    """Path below the package `haqn` -> content: the program, and the one module that it shares with others."""
+    package = Path(haqn.failover.__file__).parent
+    files = [*sorted(package.glob("*.py")), Path(onlyone.__file__)]
+    return {str(path.relative_to(package.parent)): path.read_bytes() for path in files}
 
 
 def install(run_path: Path) -> Path:
@@ -97,11 +100,11 @@ def install(run_path: Path) -> Path:
     if not target.exists():
         unfinished = run_path / f".failover-{digest}"
         shutil.rmtree(unfinished, ignore_errors=True)
-        package = unfinished / "haqn" / "failover"
-        package.mkdir(parents=True)
-        (unfinished / "haqn" / "__init__.py").touch()
-        for name, content in sources.items():
-            (package / name).write_bytes(content)
+        package = unfinished / "haqn"
+        (package / "failover").mkdir(parents=True)
+        (package / "__init__.py").touch()
+        for path, content in sources.items():
+            (package / path).write_bytes(content)
         unfinished.replace(target)
     link, new_link = run_path / "failover", run_path / ".failover"
     in_use = {target.name, link.readlink().name if link.is_symlink() else ""}

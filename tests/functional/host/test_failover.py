@@ -118,7 +118,7 @@ def test_an_upgrade_replaces_the_consumer_and_nothing_else(tmp_path, monkeypatch
         eventually(lambda: open_gates() == {FIRST}, timeout=10)
         keepalived, old = pairs.daemon.vrrp_pid(), refresh.find_consumer(pairs.state.path)
         sources = program._sources()
-        monkeypatch.setattr(program, "_sources", lambda: sources | {"new.py": b"# another version\n"})
+        monkeypatch.setattr(program, "_sources", lambda: sources | {"failover/new.py": b"# another version\n"})
         with pairs_of_host(tmp_path) as upgraded:
             apply(upgraded, pair(0, epoch=2))
             new = refresh.find_consumer(upgraded.state.path)

@@ -1,5 +1,7 @@
 """The copies of the failover program, over several upgrades."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ def copies(run_path: Path) -> list[Path]:
 @pytest.fixture
 def version(monkeypatch):
     """Set what the installed package's failover program is."""
-    return lambda text: monkeypatch.setattr(program, "_sources", lambda: {"run.py": text.encode()})
+    return lambda text: monkeypatch.setattr(program, "_sources", lambda: {"failover/run.py": text.encode()})
 
 
 def test_the_entry_point_has_one_name_for_all_versions(tmp_path, version):
@@ -44,3 +46,17 @@ def test_the_version_before_stays_until_the_next_upgrade(tmp_path, version):
     program.install(tmp_path)
     assert not old.exists()
     assert len(copies(tmp_path)) == 2
+
+
+def test_a_copy_has_all_that_it_needs(tmp_path: Path) -> None:
+    """Its modules are the copy's, whatever becomes of the package that it was made from."""
+    entry = program.install(tmp_path)
+    code = f"""
+import sys
+sys.path.append({str(entry.parents[2])!r})
+from haqn.failover import consumer, refresh
+print(*[module.__file__ for name, module in sys.modules.items() if name.startswith("haqn")])
+"""
+    said = subprocess.run([sys.executable, "-SIE", "-c", code], capture_output=True, text=True, check=True).stdout
+    assert f"{entry.parents[1]}/onlyone.py" in said.split()
+    assert all(Path(file).is_relative_to(tmp_path) for file in said.split())
