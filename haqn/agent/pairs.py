@@ -282,11 +282,15 @@ class Pairs:
             self.state.write_rows(pair, lines)
 
     def open_pairs(self) -> OpenPairs:
-        """What the gates of this host are at this moment."""
+        """What the gates of this host are at this moment: a host that wakes up finds its own shut by the kernel, and
+        itself MASTER until keepalived has noticed."""
         observed = {pair: self.state.observed(pair) for pair in self.state.pairs()}
         now = time.time()
+        with Gate() as gate:
+            masters = (pair for pair, seen in observed.items() if seen and seen.state == VrrpState.MASTER)
+            passing = frozenset(pair for pair in masters if gate.is_open(pair))
         return OpenPairs(
-            masters=frozenset(pair for pair, seen in observed.items() if seen and seen.state == VrrpState.MASTER),
+            masters=passing,
             yielded=frozenset(
                 pair
                 for pair, seen in observed.items()
@@ -350,7 +354,10 @@ class Pairs:
             if times == 0 or not is_open[pair]:
                 del self._to_announce[pair]
                 continue
-            announce.announce([announce.Row.parse(line) for line in self.state.rows(pair)])
+            rows = [announce.Row.parse(line) for line in self.state.rows(pair)]
+            # this host's own bridges have learnt from the other member, too
+            announce.claim(rows)
+            announce.announce(rows)
 
     def is_busy(self) -> bool:
         """Whether a question is not answered yet, or something is to be announced again."""

@@ -63,6 +63,11 @@ class Consumer:
         #: (monotonic time, pair, number of the first row) of announcements to send again
         self._due: list[tuple[float, int, int]] = []
 
+    def close(self) -> None:
+        """Let go of the kernel; the gates stay as they are."""
+        self._gate.__exit__()
+        self._poke.close()
+
     def handle(self, events: list[tuple[int, str]]) -> None:
         """Gates first, for all of the events; then forwarding entries and announcements of what was won."""
         won: list[int] = []
@@ -111,14 +116,17 @@ class Consumer:
             print(f"haqn-failover: pair {pair}: {error}", file=sys.stderr, flush=True)
 
     def repeat(self) -> None:
-        """Send the announcements that are due again, of pairs that are still MASTER here."""
+        """Claim again and announce what is due, of pairs that still forward here: the other member may have spoken
+        meanwhile, and a host that has just woken up may believe to be MASTER although its gate has run out."""
         now = time.monotonic()
         due = {(pair, first) for at, pair, first in self._due if at <= now}
         self._due = [entry for entry in self._due if entry[0] > now]
         for pair, first in sorted(due):
-            if self._directory.is_master(pair):
+            if self._directory.is_master(pair) and self._gate.is_open(pair):
                 rows = announce.ports_first(self._rows(pair))
-                announce.announce(rows[first : first + _IN_ONE_GO])
+                now_due = rows[first : first + _IN_ONE_GO]
+                announce.claim(now_due)
+                announce.announce(now_due)
                 if len(rows) > first + _IN_ONE_GO:
                     self._due.append((now + _BREATH, pair, first + _IN_ONE_GO))
 
@@ -191,6 +199,7 @@ def run(directory: str, lease_ms: int, fifo_path: str) -> int:
             except OSError as error:
                 print(f"haqn-failover: {error}", file=sys.stderr, flush=True)
         elif wakeup_read in ready:
+            consumer.close()
             return 0
         consumer.repeat()
         try:
