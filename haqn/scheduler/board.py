@@ -8,8 +8,9 @@ and pair, so that one choice does not read all routers.
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 
 from haqn.model import MAX_VR_ID, AgentType, Binding, Pair, RouterRequest
 from haqn.scheduler import placement
@@ -33,13 +34,14 @@ class Board:
         self._active: dict[str, int] = defaultdict(int)
         self._total: dict[str, int] = defaultdict(int)
         self._full: set[str] = set()
-        #: active load, then order, in one number: comparing it is the innermost loop
-        self._rank = dict(self._order)
+        #: (active load, order, agent): of each agent, and of all in order
+        self._rank: dict[str, tuple[int, int, str]] = {}
+        self._by_load: list[tuple[int, int, str]] = []
         self._riders: dict[int, int] = defaultdict(int)
         #: active agent -> backup agent -> their pairs
         self._led: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         self._vr_ids: dict[str, set[int]] = defaultdict(set)
-        self._suitable: dict[Demand, list[str]] = {}
+        self._suitable: dict[Demand, Set[str]] = {}
         self._refusals: dict[tuple[Demand, frozenset[str], int, str], str] = {}
         #: router -> agents whose own list names it; agents with a list are in no `_suitable`
         self._listed: dict[str, list[str]] = defaultdict(list)
@@ -123,21 +125,22 @@ class Board:
 
     def least_active(self, router: RouterRequest, among: Iterable[str] | None = None) -> str | None:
         """The eligible agent that is active for the fewest routers; None when there is none."""
-        candidates = self._eligible(router) if among is None else [a for a in among if self.may_host(a, router)]
-        return min(candidates, key=self._rank.__getitem__, default=None)
+        if among is not None:
+            return min((a for a in among if self.may_host(a, router)), key=self._rank.__getitem__, default=None)
+        eligible = self._eligible(router)
+        return next((agent_id for _, _, agent_id in self._by_load if agent_id in eligible), None)
 
     def standby_for(self, router: RouterRequest, active: str, without: Collection[str] = ()) -> str | None:
         """The best eligible peer of `active`: in another zone if one is, and one that it has once they are enough."""
         zone = self.agents[active].zone
+        eligible = self._eligible(router)
         peers = [p for p in self._led[active] if p not in without and not self.why_unwilling(p)]
         enough = len(peers) >= self._scatter_width
         if enough:
-            away = [p for p in peers if self.agents[p].zone != zone and self.may_host(p, router)]
+            away = [p for p in peers if p in eligible and self.agents[p].zone != zone]
             if away:
                 return min(away, key=lambda peer: self._standby_rank(active, peer))
-        candidates = [
-            a for a in self._eligible(router) if a != active and a not in without and self._can_pair(active, a)
-        ]
+        candidates = [a for a in eligible if a != active and a not in without and self._can_pair(active, a)]
         candidates = [a for a in candidates if self.agents[a].zone != zone] or candidates
         if enough:
             candidates = [a for a in candidates if a in peers] or candidates
@@ -151,19 +154,20 @@ class Board:
         one, other = self._vr_ids[active], self._vr_ids[peer]
         return len(one) + len(other) < MAX_VR_ID or len(one | other) < MAX_VR_ID or bool(self._led[active].get(peer))
 
-    def _eligible(self, router: RouterRequest) -> list[str]:
+    def _eligible(self, router: RouterRequest) -> Set[str]:
+        """All agents that `may_host` the router."""
         demand = placement.demand_of(router)
         suitable = self._suitable.get(demand)
         if suitable is None:
-            suitable = self._suitable[demand] = [
+            suitable = self._suitable[demand] = dict.fromkeys(
                 a.id
                 for a in self.agents.values()
                 if not a.allowed_routers and not self._unwilling[a.id] and not placement.why_unfit(a, demand)
-            ]
+            ).keys()
         if self._full:
-            suitable = [a for a in suitable if a not in self._full]
+            suitable -= self._full
         listed = self._listed.get(router.id)
-        return suitable + [a for a in listed if self.may_host(a, router)] if listed else suitable
+        return suitable | {a for a in listed if self.may_host(a, router)} if listed else suitable
 
     # -- actions -------------------------------------------------------------------------
 
@@ -288,7 +292,12 @@ class Board:
             self._note_load(agent_id)
 
     def _note_load(self, agent_id: str) -> None:
-        self._rank[agent_id] = self._active[agent_id] * len(self._order) + self._order[agent_id]
+        rank, before = (self._active[agent_id], self._order[agent_id], agent_id), self._rank.get(agent_id)
+        if rank != before:
+            if before is not None:
+                del self._by_load[bisect_left(self._by_load, before)]
+            insort(self._by_load, rank)
+            self._rank[agent_id] = rank
         if placement.why_full(self.agents[agent_id], self._total[agent_id]):
             self._full.add(agent_id)
         else:
