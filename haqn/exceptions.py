@@ -48,6 +48,10 @@ class DatabaseUnavailable(HaqnError):
     """The database cannot be reached or used."""
 
 
+class StatementTooLong(DatabaseUnavailable):
+    """A statement took longer than it may, and was ended; nothing was changed."""
+
+
 class WriteConflict(HaqnError):
     """Another writer was in the way, or a constraint did not hold; nothing was changed."""
 

@@ -59,7 +59,9 @@ def _on_http_error(_request: falcon.Request, response: falcon.Response, error: E
 
 def _on_database_error(_request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
     LOG.error("%s", error)
-    answer = exceptions.ServiceUnavailable(reason="the database cannot be used now, try again")
+    too_long = isinstance(error, exceptions.StatementTooLong)
+    reason = "the database took too long, ask for less" if too_long else "the database cannot be used now, try again"
+    answer = exceptions.ServiceUnavailable(reason=reason)
     fill(response, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", str(answer))
 
 

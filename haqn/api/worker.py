@@ -1,7 +1,7 @@
 """gunicorn's worker with threads, with a limit to the time of a whole request.
 
-A client that sends or reads slowly holds a thread, and gunicorn by itself lets it. How long SQL may take is limited by
-`haqn.db.session`.
+A client that sends or reads slowly holds a thread, and gunicorn by itself lets it. SQL that takes long is ended earlier
+(`haqn.db.session`), so that there is an answer.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds that requests in flight may take after SIGTERM.
 _GRACE = 30
+#: Part of a request's time after which a statement is ended: then there is time left to say so.
+_PART_OF_SQL = 0.8
 
 
 def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
@@ -37,7 +39,11 @@ def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
     live_state.start()
     nudge = EtcdNudge(etcd)
     nudge.start()
-    database = Database(conf.database.connection, pool_size=max(conf.database.max_pool_size, conf.api.threads))
+    database = Database(
+        conf.database.connection,
+        pool_size=max(conf.database.max_pool_size, conf.api.threads),
+        longest_statement=_PART_OF_SQL * conf.api.request_timeout,
+    )
     app = limits.by_project(create_app(database, live_state, nudge, conf), limits.from_conf(conf, "project", buckets))
     app = limits.by_address(identity.authenticated(app, conf), limits.from_conf(conf, "address", buckets))
     return identity.behind_proxy(app, conf)

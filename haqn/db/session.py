@@ -10,14 +10,17 @@ snapshot (REPEATABLE READ) on all of them.
 
 A process that is frozen in the middle of a transaction must not stop all others: the servers end
 its transaction. SQLite has no server that could, so there the others wait until it goes on or ends.
+
+A statement may be given a limit of time, which the servers keep; with SQLite, which works in this process, we do.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -25,8 +28,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from haqn.exceptions import DatabaseUnavailable, WriteConflict
+from haqn.exceptions import DatabaseUnavailable, StatementTooLong, WriteConflict
 
 __all__ = ["Connection", "Database", "create_engine", "translated"]
 
@@ -51,10 +55,19 @@ _POSTGRESQL_RETRY = frozenset({"40001", "40P01", "55P03", "25P03"})
 _MYSQL_RETRY = frozenset({1020, 1205, 1213})
 # https://www.sqlite.org/rescode.html: SQLITE_BUSY, SQLITE_LOCKED (the low byte of an extended code)
 _SQLITE_RETRY = frozenset({5, 6})
+# the same lists: query_canceled; max_statement_time exceeded (MySQL's number is another one); SQLITE_INTERRUPT
+_POSTGRESQL_TOO_LONG = frozenset({"57014"})
+_MYSQL_TOO_LONG = frozenset({1969, 3024})
+_SQLITE_TOO_LONG = frozenset({9})
+#: steps of SQLite's virtual machine between two looks at the clock: about a millisecond
+_SQLITE_STEPS = 100_000
 
 
-def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
-    """An engine for `url`, set up as the module says. Does not connect; make one per process (after fork)."""
+def create_engine(url: str, *, pool_size: int = 5, longest_statement: float | None = None) -> sa.Engine:
+    """An engine for `url`, set up as the module says. Does not connect; make one per process (after fork).
+
+    `longest_statement`: seconds that one may take; default: as long as it likes.
+    """
     backend = sa.make_url(url).get_backend_name()
     json = {"json_serializer": _to_json, "json_deserializer": msgspec.json.decode}
     if backend == "sqlite":
@@ -62,6 +75,8 @@ def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
         engine = sa.create_engine(url, pool_size=pool_size, max_overflow=20, connect_args=busy, **json)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        if longest_statement is not None:
+            _limit_sqlite(engine, longest_statement)
         return engine
     engine = sa.create_engine(
         url,
@@ -74,6 +89,9 @@ def create_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
         **json,
     )
     event.listen(engine, "connect", _prepare_postgresql if backend == "postgresql" else _prepare_mysql)
+    if longest_statement is not None:
+        limit = _limit_postgresql if backend == "postgresql" else _limit_mysql
+        event.listen(engine, "connect", lambda connection, _: limit(connection, longest_statement))
     return engine
 
 
@@ -109,6 +127,40 @@ def _prepare_mysql(dbapi_connection: DBAPIConnection, _record: object) -> None:
     cursor.close()
 
 
+def _limit_postgresql(dbapi_connection: DBAPIConnection, seconds: float) -> None:
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"SET statement_timeout = {round(seconds * 1000)}")
+    cursor.close()
+    dbapi_connection.commit()
+
+
+def _limit_mysql(dbapi_connection: DBAPIConnection, seconds: float) -> None:
+    cursor = dbapi_connection.cursor()
+    cursor.execute("SHOW VARIABLES LIKE 'max_statement_time'")
+    if cursor.fetchone():
+        cursor.execute(f"SET SESSION max_statement_time = {seconds}")
+    else:  # MySQL: milliseconds, and of SELECT alone
+        cursor.execute(f"SET SESSION max_execution_time = {round(seconds * 1000)}")
+    cursor.close()
+
+
+def _limit_sqlite(engine: sa.Engine, seconds: float) -> None:
+    """SQLite asks whether to go on; rows are read by steps of the same statement."""
+
+    def connected(dbapi_connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        def is_over() -> bool:
+            deadline: float = record.info.get("haqn_deadline", math.inf)
+            return time.monotonic() > deadline
+
+        dbapi_connection.set_progress_handler(is_over, _SQLITE_STEPS)
+
+    def executed(connection: Connection, *_: object) -> None:
+        connection.info["haqn_deadline"] = time.monotonic() + seconds
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "before_cursor_execute", executed)
+
+
 def _begin_sqlite(connection: Connection) -> None:
     reading = connection.get_execution_options().get("haqn_read", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
@@ -117,8 +169,9 @@ def _begin_sqlite(connection: Connection) -> None:
 class Database:
     """The database of one process. Thread-safe; not to be carried over a fork once used."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
-        self.engine = create_engine(url, pool_size=pool_size)
+    def __init__(self, url: str, *, pool_size: int = 5, longest_statement: float | None = None) -> None:
+        """`longest_statement`: seconds after which a statement is ended (StatementTooLong); default: never."""
+        self.engine = create_engine(url, pool_size=pool_size, longest_statement=longest_statement)
         options: dict[str, Any] = {"haqn_read": True}
         if self.engine.dialect.name != "sqlite":
             options["isolation_level"] = "REPEATABLE READ"
@@ -174,8 +227,10 @@ def translated() -> Iterator[None]:
     except exc.IntegrityError as error:
         raise WriteConflict(f"cannot write, a constraint does not hold: {error.orig}") from error
     except exc.DBAPIError as error:
-        if _is_transient(error):
+        if _is_one_of(error, _SQLITE_RETRY, _POSTGRESQL_RETRY, _MYSQL_RETRY):
             raise WriteConflict(f"cannot write, another writer was in the way: {error.orig}") from error
+        if _is_one_of(error, _SQLITE_TOO_LONG, _POSTGRESQL_TOO_LONG, _MYSQL_TOO_LONG):
+            raise StatementTooLong(f"cannot wait longer for the database: {error.orig}") from error
         if isinstance(error, exc.OperationalError | exc.InterfaceError):
             raise DatabaseUnavailable(f"cannot use the database: {error.orig}") from error
         raise
@@ -183,14 +238,16 @@ def translated() -> Iterator[None]:
         raise DatabaseUnavailable(f"cannot get a connection to the database: {error}") from error
 
 
-def _is_transient(error: exc.DBAPIError) -> bool:
-    """Whether the same transaction may succeed when it is tried again."""
+def _is_one_of(
+    error: exc.DBAPIError, sqlite: Container[int], postgresql: Container[str], mysql: Container[object]
+) -> bool:
+    """Whether the database's own code of the error is in its list."""
     original = error.orig
     sqlite_code = getattr(original, "sqlite_errorcode", None)
     if sqlite_code is not None:
-        return sqlite_code & 0xFF in _SQLITE_RETRY
+        return sqlite_code & 0xFF in sqlite
     sqlstate = getattr(original, "sqlstate", None)
     if sqlstate is not None:
-        return sqlstate in _POSTGRESQL_RETRY
+        return sqlstate in postgresql
     arguments: Sequence[object] = getattr(original, "args", ())
-    return len(arguments) > 0 and arguments[0] in _MYSQL_RETRY
+    return len(arguments) > 0 and arguments[0] in mysql
