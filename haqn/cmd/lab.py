@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from haqn.exceptions import HaqnError
-from haqn.lab import demo, faults, lookup, services, status, vms
+from haqn.lab import demo, etcdusers, faults, lookup, services, status, vms
 from haqn.lab.chaos import run as chaos
 from haqn.lab.client import Client
 from haqn.lab.cluster import Lab
@@ -52,6 +52,7 @@ def _up(options: Options) -> None:
             hosts=options.hosts,
             computes=options.computes,
             etcd=options.etcd,
+            etcd_auth=options.etcd_auth,
             lease_ttl=options.ttl,
             advert_ms=options.advert_ms,
         )
@@ -76,8 +77,7 @@ def _env(options: Options) -> None:
         "HAQN_API": spec.api_url,
         "OS_AUTH_TYPE": "none",
         "OS_ENDPOINT": spec.api_url,
-        "ETCDCTL_API": "3",
-        "ETCDCTL_ENDPOINTS": ",".join(spec.etcd_endpoints),
+        **etcdusers.for_etcdctl(spec),
         "no_proxy": f"{addresses},${{no_proxy:-}}",
     }.items():
         print(f'export {name}="{value}"')
@@ -217,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--hosts", type=int, default=defaults.hosts, help="network hosts")
     up.add_argument("--computes", type=int, default=defaults.computes, help="compute hosts")
     up.add_argument("--etcd", type=int, choices=(1, 3), default=defaults.etcd, help="members of etcd")
+    up.add_argument("--etcd-auth", action="store_true", help="etcd lets in only users with the least rights each")
     up.add_argument("--ttl", type=int, default=defaults.lease_ttl, metavar="S", help="lease TTL in seconds")
     up.add_argument("--advert-ms", type=int, default=defaults.advert_ms, metavar="N", help="VRRP advert interval")
     add("down", _down, "end the lab; logs and data stay until the next up")

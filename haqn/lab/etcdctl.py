@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from haqn.documents import Heartbeat, Manifest, PairDocument, PairReport, RouterDocument, SyncReport, decode
+from haqn.lab import etcdusers
 from haqn.lab.cluster import Lab
 from haqn.lab.command import run
 from haqn.lab.services import AGENT
@@ -38,7 +39,8 @@ class Entry:
 
 def etcdctl(lab: Lab, *arguments: str) -> str:
     """What etcdctl answers."""
-    return run(["etcdctl", f"--endpoints={','.join(lab.spec.etcd_endpoints)}", *arguments]).stdout
+    environment = [f"{name}={value}" for name, value in etcdusers.for_etcdctl(lab.spec).items()]
+    return run(["env", *environment, "etcdctl", *arguments]).stdout
 
 
 def get(lab: Lab, prefix: str) -> list[Entry]:

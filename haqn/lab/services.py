@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from haqn.coordination import roles
 from haqn.exceptions import HostError
-from haqn.lab import faults, processes
+from haqn.lab import etcdusers, faults, processes
 from haqn.lab.client import ApiError, Client
 from haqn.lab.cluster import Lab
 from haqn.lab.host import Host
@@ -89,6 +90,8 @@ def start_all(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> Non
             start(lab, service)
     for endpoint in spec.etcd_endpoints:
         _wait_for_http(f"http://{endpoint}/health", "etcd")
+    if spec.etcd_auth:
+        etcdusers.require(spec)
     progress("database, API, monitors")
     manage(lab, "db", "upgrade")
     for service in everything:
@@ -183,13 +186,16 @@ def _program(name: str) -> list[str]:
 def _command(spec: LabSpec, host: Host, service: Service) -> list[str]:
     if service.name.startswith(_ETCD):
         return _etcd_command(spec, host)
-    return [*_own_metrics_port(service), *_program(service.name.rstrip("0123456789")), *_configuration(host)]
+    own = [f"{name}={value}" for name, value in _own_options(spec, service).items()]
+    return [*(["env", *own] if own else []), *_program(service.name.rstrip("0123456789")), *_configuration(host)]
 
 
-def _own_metrics_port(service: Service) -> list[str]:
-    """Two monitors may share a host here; the second one's port is the next."""
+def _own_options(spec: LabSpec, service: Service) -> dict[str, object]:
+    """What programs that share a host, and its configuration file, must not share."""
+    if service.name == API:
+        return {f"OS_ETCD__{name.upper()}": value for name, value in etcdusers.options(spec, roles.API).items()}
     number = service.name.removeprefix(_MONITOR)
-    return ["env", f"OS_MONITOR__METRICS_PORT={METRICS_PORT - 1 + int(number)}"] if number.isdecimal() else []
+    return {"OS_MONITOR__METRICS_PORT": METRICS_PORT - 1 + int(number)} if number.isdecimal() else {}
 
 
 def _etcd_command(spec: LabSpec, host: Host) -> list[str]:
@@ -221,11 +227,15 @@ def _configuration(host: Host) -> list[str]:
 
 def _write_configuration(lab: Lab, host_spec: HostSpec) -> None:
     """One file for all of haqn's programs on the host; each reads its own sections."""
-    spec = lab.spec
+    spec, name = lab.spec, host_spec.name
     sections: dict[str, dict[str, object]] = {
-        "DEFAULT": {"host": host_spec.name, "state_path": "/var/lib/haqn", "run_path": "/run/haqn"},
+        "DEFAULT": {"host": name, "state_path": "/var/lib/haqn", "run_path": "/run/haqn"},
         "database": {"connection": f"sqlite:///{lab.work_dir / 'haqn.sqlite'}"},
-        "etcd": {"endpoints": ",".join(spec.etcd_endpoints), "lease_ttl": spec.lease_ttl},
+        "etcd": {
+            "endpoints": ",".join(spec.etcd_endpoints),
+            "lease_ttl": spec.lease_ttl,
+            **etcdusers.options(spec, roles.MONITOR if host_spec.kind is Kind.CONTROL else roles.agent_role(name)),
+        },
         # nothing but the lab's own hosts and this machine reaches its addresses
         "api": {
             "bind_host": host_spec.address,
@@ -248,7 +258,7 @@ def _write_configuration(lab: Lab, host_spec: HostSpec) -> None:
     }
     parser = configparser.ConfigParser()
     parser.read_dict(sections)
-    with (lab.host(host_spec.name).directory / "haqn.conf").open("w") as file:
+    with (lab.host(name).directory / "haqn.conf").open("w") as file:
         parser.write(file)
 
 

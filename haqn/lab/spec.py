@@ -64,6 +64,8 @@ class LabSpec:
     hosts: int = 3
     computes: int = 1
     etcd: int = 1
+    #: whether etcd wants users and passwords
+    etcd_auth: bool = False
     #: seconds
     lease_ttl: int = 10
     advert_ms: int = 100

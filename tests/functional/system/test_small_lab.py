@@ -1,5 +1,8 @@
-"""`haqn-lab up` where another one was killed, a cluster that begins with one agent, and `haqn-lab down`."""
+"""`haqn-lab up` where another one was killed, a cluster that begins with one agent, and `haqn-lab down`.
 
+Its etcd lets in only users, each with the least rights."""
+
+import configparser
 import os
 import signal
 import subprocess
@@ -16,6 +19,7 @@ from haqn.documents import RouterDocument, decode
 from haqn.lab import etcdctl, services
 from haqn.lab.client import Client
 from haqn.lab.cluster import Lab
+from haqn.lab.command import environment
 from haqn.lab.scenery import wait_for
 from tests.functional.system.stage import CALM, TTL, Stage, lab_name
 
@@ -56,7 +60,7 @@ def again() -> Iterator[Again]:
     lab = Lab(lab_name("c"))
     try:
         before = start_and_kill(lab)
-        haqn_lab(lab, "up", "--hosts", "2", "--computes", "1", "--ttl", "2")
+        haqn_lab(lab, "up", "--hosts", "2", "--computes", "1", "--ttl", "2", "--etcd-auth")
         yield Again(lab, before)
     finally:
         lab.destroy(forget=True)
@@ -87,6 +91,34 @@ def test_a_second_agent_makes_a_pair(again: Again) -> None:
             outbound, inbound = both_ways.stop()
 
     assert (outbound.lost, inbound.lost) == (0, 0)
+
+
+def test_each_program_may_do_its_own_in_etcd_and_nothing_else(again: Again) -> None:
+    """With the user and password of its own configuration, as whoever has taken the host over has them."""
+    spec = again.lab.spec
+    own, others, leader = keys.observed("net1"), keys.observed("net2"), keys.LEADER
+
+    def allowed(host: str, *words: str) -> bool:
+        file = configparser.ConfigParser()
+        file.read(again.lab.host(host).directory / "haqn.conf")
+        user = f"--user={file['etcd']['user']}:{file['etcd']['password']}"
+        command = ["etcdctl", f"--endpoints={spec.etcd_endpoints[0]}", user, *words]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=30)
+        assert done.returncode == 0 or "permission denied" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    assert allowed("net1", "get", "--prefix", keys.desired("net1"))
+    assert allowed("net1", "put", f"{own}tried", "x")
+    assert allowed("net1", "del", f"{own}tried")
+    for key in (f"{others}tried", f"{keys.desired('net1')}tried", leader, keys.NUDGE):
+        assert not allowed("net1", "put", key, "x"), key
+    assert not allowed("net1", "get", "--prefix", keys.ROOT)
+    assert allowed("ctl1", "get", "--prefix", keys.ROOT)
+    assert not allowed("ctl1", "put", "/elsewhere", "x")
+    # nobody gets in without a user
+    bare = ["etcdctl", f"--endpoints={spec.etcd_endpoints[0]}", "get", leader]
+    refused = subprocess.run(bare, env=environment(), capture_output=True, text=True, check=False, timeout=30)
+    assert "user name is empty" in refused.stderr
 
 
 def test_down_leaves_nothing(again: Again) -> None:
