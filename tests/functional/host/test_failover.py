@@ -15,6 +15,7 @@ from haqn.agent.pairs import Pairs, PairsSettings, make_gate
 from haqn.documents import PairDocument
 from haqn.failover import refresh
 from haqn.keepalived import program
+from haqn.lab import command, kernel
 from haqn.model import Role
 from tests.eventually import eventually
 from tests.isolated import isolated
@@ -67,11 +68,7 @@ def pairs_of_host(path: Path) -> Iterator[Pairs]:
 
 
 def open_gates() -> set[int]:
-    listing = subprocess.run(
-        ["nft", "list", "set", "bridge", "haqn", "active"], capture_output=True, text=True, check=True
-    ).stdout
-    elements = listing.partition("elements = {")[2].partition("}")[0]
-    return {int(element.split()[0]) for element in elements.split(",") if element.strip()}
+    return kernel.open_gates(command.run)
 
 
 def apply(pairs: Pairs, *documents: PairDocument) -> None:
