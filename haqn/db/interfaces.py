@@ -42,7 +42,10 @@ def add_subnet(connection: Connection, settings: Settings, router_id: str, subne
         raise SubnetNotFound(subnet_id=subnet_id)
     subnet = found[0]
     if subnet.gateway_ip is None:
-        raise BadRequest(resource="router", msg="Subnet for router interface must have a gateway IP")
+        raise BadRequest(
+            resource="router",
+            msg=f"Subnet for router interface must have a gateway IP: subnet {subnet_id} has no gateway_ip",
+        )
     _check_announced_here(subnet)
     routers.check_no_overlap(found, routers.connected_subnets(connection, router_id))
     wanted = {"subnet_id": subnet.id, "ip_address": subnet.gateway_ip}

@@ -89,7 +89,7 @@ def delete(connection: Connection, _settings: Settings, subnetpool_id: str) -> N
     """Delete a pool. Raises SubnetPoolNotFound, SubnetPoolDeleteError (a subnet is from it)."""
     STORE.bare(connection, subnetpool_id, lock=True)
     if connection.scalar(sa.select(_subnets.c.id).where(_subnets.c.subnetpool_id == subnetpool_id).limit(1)):
-        raise SubnetPoolDeleteError(reason="Subnet pool has existing allocations")
+        raise SubnetPoolDeleteError(reason=f"Subnet pool {subnetpool_id} has existing allocations")
     STORE.delete(connection, subnetpool_id)
 
 

@@ -1,0 +1,197 @@
+"""What a client did wrong is named: a 4xx of Neutron's own type, the attribute (or what is in use) in its message, and
+nothing of the request is written, not even a revision.
+"""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from haqn.api.app import RESOURCES
+from haqn.api.attributes import REQUIRED
+from haqn.api.kinds import Invalid
+from haqn.db import tables
+from tests.unit.api import fuzz
+from tests.unit.api.situations import SITUATIONS, UNKNOWN, Request, floating, port, quota
+
+#: no attribute takes all of them; what an attribute takes is not tried on it
+WRONG = (
+    *(None, {"no": "member"}, [["list"]], ["x", "x"], 12.5, -1, 10**30, "x" * 300, "no\0text", "some words"),
+    *(UNKNOWN[:-1], "10.0.0.0/33", "10.0.0.256", "fa:16:3e:00:00", "ff:ff:ff:ff:ff:ff", [{"unexpected": 1}]),
+)
+#: for attributes that must be given
+RIGHT = {
+    **{"network_id": UNKNOWN, "floating_network_id": UNKNOWN, "security_group_id": UNKNOWN},
+    **{"direction": "ingress", "prefixes": ["10.0.0.0/8"]},
+}
+WRITTEN = [resource for resource in RESOURCES if resource.create is not None or resource.update is not None]
+
+
+def everything(database):
+    """All rows of all tables."""
+    with database.read() as connection:
+        return {
+            name: sorted(repr(row) for row in connection.execute(sa.select(table)))
+            for name, table in tables.metadata.tables.items()
+        }
+
+
+@pytest.fixture
+def ids(api, add_agent, bind):
+    """One object of each kind, all in use."""
+    found = fuzz.populate(api, add_agent, bind)
+    external = api.get(f"networks/{found['networks']}")["network"]
+    floatingip = api.get("floatingips")["floatingips"][0]
+    alone, _ = api.network("10.3.0.0/24")
+    overlapping, overlapping_subnet = api.network("10.2.0.0/25")
+    no_gateway = api.post("subnets", network_id=alone["id"], cidr="10.5.0.0/24", ip_version=4, gateway_ip=None)
+    (router_port,) = api.get("ports", device_owner="network:ha_router_replicated_interface")["ports"]
+    (gateway_port,) = api.get("ports", device_owner="network:router_gateway")["ports"]
+    vm_port = api.get(f"ports/{found['port_id']}")["port"]
+    used_group = api.call("POST", "security-groups", 201, {"security_group": {"name": "used"}})["security_group"]
+    member = api.post("ports", network_id=found["network_id"], security_groups=[used_group["id"]])
+    default = next(g for g in api.get("security-groups")["security_groups"] if g["name"] == "default")
+    pooled = api.post(
+        "subnets", network_id=api.post("networks")["id"], subnetpool_id=found["subnetpools"], ip_version=4
+    )
+    router = found["routers"]
+    route = {"destination": "172.16.0.0/24", "nexthop": "10.2.0.77"}
+    api.put(f"routers/{router}", routes=[route])
+    return {
+        **{"network": found["network_id"], "subnet": found["subnet_id"], "external": external["id"]},
+        **{
+            "external_subnet": found["subnets"],
+            "port": vm_port["id"],
+            "address": vm_port["fixed_ips"][0]["ip_address"],
+        },
+        **{"mac": vm_port["mac_address"], "router": router, "router_port": router_port["id"]},
+        **{"gateway_port": gateway_port["id"], "floating": floatingip["id"], "agent": found["agents"]},
+        **{"floating_address": floatingip["floating_ip_address"], "group": used_group["id"], "member": member["id"]},
+        **{"default_group": default["id"], "rule": found["security-group-rules"], "of_rule": found["security-groups"]},
+        **{"other_subnet": overlapping_subnet["id"], "other_network": overlapping["id"], "pool": found["subnetpools"]},
+        **{"no_gateway": no_gateway["id"], "unknown": UNKNOWN, "alone": alone["id"], "pooled": pooled["id"]},
+    }
+
+
+def filled_in(value, ids):
+    """With the ids in place of the words."""
+    if isinstance(value, dict):
+        return {name: filled_in(member, ids) for name, member in value.items()}
+    if isinstance(value, Request):
+        return Request(*(filled_in(member, ids) for member in value))
+    if isinstance(value, list | tuple):
+        return [filled_in(member, ids) for member in value]
+    if isinstance(value, str):
+        for word, found in ids.items():
+            value = value.replace(f"<{word}>", found)
+    return value
+
+
+class Observer:
+    """Sends requests that must be refused, and sees that nothing is written by any."""
+
+    def __init__(self, api, database, nudge):
+        self._api, self._database, self._nudge = api, database, nudge
+        self._before = everything(database), list(nudge.lines)
+
+    def refused(self, request):
+        """The error."""
+        content = {"body": request.body} if isinstance(request.body, bytes) else {"json": request.body}
+        result = self._api.client.simulate_request(request.method, f"/v2.0/{request.path}", **content)
+        assert result.status_code == request.status, (request, result.text)
+        error = result.json["NeutronError"]
+        assert error.keys() == {"type", "message", "detail"}
+        assert error["type"] == request.kind, (request, error)
+        assert [name for name in request.names if name not in error["message"]] == [], (request, error)
+        return error
+
+    def check(self, *sent):
+        """That nothing was written."""
+        assert (everything(self._database), self._nudge.lines) == self._before, sent
+
+
+@pytest.fixture
+def observer(api, database, nudge):
+    observer = Observer(api, database, nudge)
+    yield observer
+    observer.check()
+
+
+def taken(kind, value):
+    try:
+        kind.parse(value)
+    except Invalid:
+        return False
+    return True
+
+
+def required_of(resource):
+    """Something for each attribute that must be given."""
+    return {each.name: RIGHT[each.name] for each in resource.attributes.members if each.default is REQUIRED}
+
+
+def verbs_of(resource):
+    """(method, path, attributes that come first) of the writes that there are."""
+    if resource.create is not None:
+        yield "POST", resource.path, required_of(resource)
+    if resource.update is not None:
+        yield "PUT", f"{resource.path}/{UNKNOWN}", {}
+
+
+@pytest.mark.parametrize("resource", WRITTEN, ids=lambda resource: resource.name)
+def test_a_value_of_a_wrong_kind_names_its_attribute(observer, resource):
+    """Each attribute of each resource, by the table that the API itself reads."""
+    tried = 0
+    for method, path, first in verbs_of(resource):
+        for attribute in resource.attributes.members:
+            if not (attribute.post if method == "POST" else attribute.put):
+                continue
+            for value in (value for value in WRONG if not taken(attribute.kind, value)):
+                body = {resource.name: {**first, attribute.name: value}}
+                names = (f"Invalid input for {attribute.name}. Reason: ",)
+                observer.refused(Request(method, path, body, 400, "HTTPBadRequest", names))
+                tried += 1
+    assert tried > 5
+
+
+@pytest.mark.parametrize("resource", WRITTEN, ids=lambda resource: resource.name)
+def test_attributes_that_are_missing_unknown_or_read_only_are_named(observer, resource):
+    for method, path, first in verbs_of(resource):
+        for name in first:
+            left = {resource.name: {other: value for other, value in first.items() if other != name}}
+            observer.refused(Request(method, path, left, 400, "HTTPBadRequest", (f"'{name}'",)))
+        read_only = [each.name for each in resource.attributes.members if not (each.post or each.put)]
+        for name in ["no_such_attribute", *read_only]:
+            body = {resource.name: {**first, name: "x"}}
+            observer.refused(Request(method, path, body, 400, "HTTPBadRequest", (name,)))
+
+
+@pytest.mark.parametrize("resource", WRITTEN, ids=lambda resource: resource.name)
+def test_a_body_that_is_none_is_refused(observer, resource):
+    for method, path, _ in verbs_of(resource):
+        for body in (b"", b"{", b"[]", b"null", b'"x"', b"{}", b"\xff", b"[[[", {"other": {}}):
+            observer.refused(Request(method, path, body, 400, "HTTPBadRequest", ("body",)))
+        for inner in (None, [], "x", 1):
+            observer.refused(Request(method, path, {resource.name: inner}, 400, "HTTPBadRequest", (resource.name,)))
+
+
+def test_what_cannot_be_as_things_are_is_named(api, database, nudge, ids):
+    observer = Observer(api, database, nudge)
+    for request in SITUATIONS:
+        observer.refused(filled_in(request, ids))
+        observer.check(request)
+
+
+def test_a_quota_names_what_there_is_too_much_of(api, database, nudge, ids):
+    for resource, body in (
+        ("network", {"network": {"project_id": "t"}}),
+        ("port", port(project_id="t")),
+        ("router", {"router": {"project_id": "t"}}),
+        ("floatingip", floating(project_id="t")),
+        ("security_group", {"security_group": {"project_id": "t", "name": "g"}}),
+    ):
+        api.call("PUT", "quotas/t", 200, quota(**{resource: 0}))
+        observer = Observer(api, database, nudge)
+        path = resource.replace("_", "-") + "s"
+        observer.refused(Request("POST", path, filled_in(body, ids), 409, "OverQuota", (resource,)))
+        observer.check(resource)
