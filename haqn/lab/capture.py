@@ -5,6 +5,7 @@ VXLAN is looked into: a frame within a tunnel counts by its inner addresses, too
 
 from __future__ import annotations
 
+import ipaddress
 import signal
 import struct
 import subprocess
@@ -27,6 +28,8 @@ _UDP = 17
 #: IANA's port of VXLAN, and the one that Linux used before there was one
 _VXLAN_PORTS = (4789, 8472)
 _UDP_AND_VXLAN = 16
+_ARP, _IPV6 = b"\x08\x06", b"\x86\xdd"
+_ICMPV6, _NEIGHBOUR_ADVERTISEMENT, _SOLICITED = 58, 136, 0x40
 _STOP_TIMEOUT = 10.0
 
 
@@ -45,11 +48,20 @@ class Frame:
         """MAC addresses that sent it: its own, and that of the frame within."""
         return {self.source, self.inner[0]} if self.inner else {self.source}
 
+    @property
+    def announced(self) -> tuple[str, str] | None:
+        """(MAC, IP address) that a gratuitous ARP (RFC 5227) or an unsolicited neighbour advertisement (RFC 4861) tells
+        of, itself or within VXLAN; None if it is neither."""
+        return _announced(self.data[_start_of_inner(self.data) or 0 :])
+
 
 class Capture:
-    """Records frames that the host sends (`in` to the switch), that go to it (`out`), or both, on one of its links."""
+    """Records frames that the host sends (`in` to the switch), that go to it (`out`), or both, on one of its links.
 
-    def __init__(self, lab: Lab, host: str, link: str, *, direction: str = "in") -> None:
+    `only` is a filter expression (pcap-filter(7)): what need not be seen need not be written.
+    """
+
+    def __init__(self, lab: Lab, host: str, link: str, *, direction: str = "in", only: str = "") -> None:
         lab.host(host)
         port = switch_port(host, link)
         self._file = lab.work_dir / f"capture-{port}-{direction}.pcap"
@@ -57,7 +69,7 @@ class Capture:
             lab.switch.enter(
                 [
                     *("tcpdump", "--interface", port, "--direction", direction, "-n", "--packet-buffered"),
-                    *("--immediate-mode", "--relinquish-privileges=root", "-w", str(self._file)),
+                    *("--immediate-mode", "--relinquish-privileges=root", "-w", str(self._file), *only.split()),
                 ]
             ),
             stdin=subprocess.DEVNULL,
@@ -119,10 +131,26 @@ def mac(data: bytes) -> str:
 
 
 def _inner(data: bytes) -> tuple[str, str] | None:
+    start = _start_of_inner(data)
+    return None if start is None else (mac(data[start + 6 : start + 12]), mac(data[start : start + 6]))
+
+
+def _announced(data: bytes) -> tuple[str, str] | None:
+    kind = data[12:14]
+    if kind == _ARP and len(data) >= _ETHERNET + 28 and data[28:32] == data[38:42]:
+        return mac(data[22:28]), str(ipaddress.ip_address(data[28:32]))
+    if kind == _IPV6 and len(data) >= _ETHERNET + 64 and data[20] == _ICMPV6:
+        message = data[_ETHERNET + 40 :]
+        if message[0] == _NEIGHBOUR_ADVERTISEMENT and not message[4] & _SOLICITED:
+            return mac(data[6:12]), str(ipaddress.ip_address(message[8:24]))
+    return None
+
+
+def _start_of_inner(data: bytes) -> int | None:
     if data[12:14] != _IPV4 or len(data) < _ETHERNET + 20 or data[_ETHERNET + 9] != _UDP:
         return None
     udp = _ETHERNET + (data[_ETHERNET] & 0x0F) * 4
     inner = udp + _UDP_AND_VXLAN
     if int.from_bytes(data[udp + 2 : udp + 4], "big") not in _VXLAN_PORTS or len(data) < inner + _ETHERNET:
         return None
-    return mac(data[inner + 6 : inner + 12]), mac(data[inner : inner + 6])
+    return inner

@@ -28,7 +28,7 @@ from haqn.lab.spec import API_PORT, ETCD_PORT, PHYSICAL_NETWORK, UPLINK, HostSpe
 AGENT = "agent"
 API = "api"
 _ETCD = "etcd"
-_MONITOR = "monitor"
+MONITOR = "monitor"
 _MONITORS = 2
 #: of the first monitor
 METRICS_PORT = 9797
@@ -52,7 +52,7 @@ def services(spec: LabSpec) -> list[Service]:
     return [
         *(Service(host, f"{_ETCD}{number}") for number, host in enumerate(control, 1)),
         Service(control[0], API),
-        *(Service(control[number % len(control)], f"{_MONITOR}{number + 1}") for number in range(_MONITORS)),
+        *(Service(control[number % len(control)], f"{MONITOR}{number + 1}") for number in range(_MONITORS)),
         *(Service(host.name, AGENT) for host in spec.of_kind(Kind.NETWORK, Kind.COMPUTE)),
     ]
 
@@ -95,7 +95,7 @@ def start_all(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> Non
     progress("database, API, monitors")
     manage(lab, "db", "upgrade")
     for service in everything:
-        if service.name == API or service.name.startswith(_MONITOR):
+        if service.name == API or service.name.startswith(MONITOR):
             start(lab, service)
     _wait_for_http(spec.api_url, "the API")
     progress(f"agents on {spec.hosts + spec.computes} hosts")
@@ -194,7 +194,7 @@ def _own_options(spec: LabSpec, service: Service) -> dict[str, object]:
     """What programs that share a host, and its configuration file, must not share."""
     if service.name == API:
         return {f"OS_ETCD__{name.upper()}": value for name, value in etcdusers.options(spec, roles.API).items()}
-    number = service.name.removeprefix(_MONITOR)
+    number = service.name.removeprefix(MONITOR)
     return {"OS_MONITOR__METRICS_PORT": METRICS_PORT - 1 + int(number)} if number.isdecimal() else {}
 
 
