@@ -11,7 +11,6 @@ from haqn.api.app import RESOURCES
 from haqn.api.attributes import REQUIRED
 from haqn.api.kinds import Invalid
 from haqn.db import tables
-from tests.unit.api import fuzz
 from tests.unit.api.situations import SITUATIONS, UNKNOWN, Request, floating, port, quota
 
 #: no attribute takes all of them; what an attribute takes is not tried on it
@@ -38,38 +37,41 @@ def everything(database):
 
 @pytest.fixture
 def ids(api, add_agent, bind):
-    """One object of each kind, all in use."""
-    found = fuzz.populate(api, add_agent, bind)
-    external = api.get(f"networks/{found['networks']}")["network"]
-    floatingip = api.get("floatingips")["floatingips"][0]
+    """One object of each kind, all in use; ids by the words that stand for them in `situations`."""
+    external, external_subnet = api.external("10.1.0.0/16")
+    network, subnet = api.network("10.2.0.0/24", project_id="t")
     alone, _ = api.network("10.3.0.0/24")
-    overlapping, overlapping_subnet = api.network("10.2.0.0/25")
-    no_gateway = api.post("subnets", network_id=alone["id"], cidr="10.5.0.0/24", ip_version=4, gateway_ip=None)
+    _, other_subnet = api.network("10.2.0.0/25")
+    no_gateway = api.post("subnets", network_id=alone["id"], cidr="10.5.0.0/24", gateway_ip=None)
+    pool = api.post("subnetpools", prefixes=["10.64.0.0/16"], default_prefixlen=24)
+    api.post("subnets", network_id=api.post("networks")["id"], subnetpool_id=pool["id"])
+
+    router = api.post("routers", external_gateway_info={"network_id": external["id"]})["id"]
+    api.act(f"routers/{router}/add_router_interface", subnet_id=subnet["id"])
+    api.put(f"routers/{router}", routes=[{"destination": "172.16.0.0/24", "nexthop": "10.2.0.77"}])
     (router_port,) = api.get("ports", device_owner="network:ha_router_replicated_interface")["ports"]
     (gateway_port,) = api.get("ports", device_owner="network:router_gateway")["ports"]
-    vm_port = api.get(f"ports/{found['port_id']}")["port"]
-    used_group = api.call("POST", "security-groups", 201, {"security_group": {"name": "used"}})["security_group"]
-    member = api.post("ports", network_id=found["network_id"], security_groups=[used_group["id"]])
-    default = next(g for g in api.get("security-groups")["security_groups"] if g["name"] == "default")
-    pooled = api.post(
-        "subnets", network_id=api.post("networks")["id"], subnetpool_id=found["subnetpools"], ip_version=4
+    agents = [add_agent(host) for host in ("net1", "net2")]
+    bind(router, *agents)
+
+    group, of_rule = (
+        api.call("POST", "security-groups", 201, {"security_group": {"name": name}})["security_group"]["id"]
+        for name in ("used", "other")
     )
-    router = found["routers"]
-    route = {"destination": "172.16.0.0/24", "nexthop": "10.2.0.77"}
-    api.put(f"routers/{router}", routes=[route])
+    body = {"security_group_rule": {"security_group_id": of_rule, "direction": "ingress"}}
+    rule = api.call("POST", "security-group-rules", 201, body)["security_group_rule"]
+    default = next(found for found in api.get("security-groups")["security_groups"] if found["name"] == "default")
+    vm_port = api.post("ports", network_id=network["id"], project_id="t")
+    member = api.post("ports", network_id=network["id"], security_groups=[group])
+    floatingip = api.post("floatingips", floating_network_id=external["id"], port_id=vm_port["id"])
     return {
-        **{"network": found["network_id"], "subnet": found["subnet_id"], "external": external["id"]},
-        **{
-            "external_subnet": found["subnets"],
-            "port": vm_port["id"],
-            "address": vm_port["fixed_ips"][0]["ip_address"],
-        },
-        **{"mac": vm_port["mac_address"], "router": router, "router_port": router_port["id"]},
-        **{"gateway_port": gateway_port["id"], "floating": floatingip["id"], "agent": found["agents"]},
-        **{"floating_address": floatingip["floating_ip_address"], "group": used_group["id"], "member": member["id"]},
-        **{"default_group": default["id"], "rule": found["security-group-rules"], "of_rule": found["security-groups"]},
-        **{"other_subnet": overlapping_subnet["id"], "other_network": overlapping["id"], "pool": found["subnetpools"]},
-        **{"no_gateway": no_gateway["id"], "unknown": UNKNOWN, "alone": alone["id"], "pooled": pooled["id"]},
+        **{"external": external["id"], "external_subnet": external_subnet["id"], "network": network["id"]},
+        **{"subnet": subnet["id"], "alone": alone["id"], "other_subnet": other_subnet["id"]},
+        **{"no_gateway": no_gateway["id"], "pool": pool["id"], "router": router, "router_port": router_port["id"]},
+        **{"gateway_port": gateway_port["id"], "agent": agents[0], "group": group, "of_rule": of_rule},
+        **{"rule": rule["id"], "default_group": default["id"], "port": vm_port["id"], "mac": vm_port["mac_address"]},
+        **{"address": vm_port["fixed_ips"][0]["ip_address"], "member": member["id"], "unknown": UNKNOWN},
+        **{"floating_address": floatingip["floating_ip_address"]},
     }
 
 
