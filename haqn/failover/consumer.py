@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 from haqn import onlyone
 from haqn.failover import announce
@@ -54,13 +55,20 @@ def parse(line: str) -> tuple[int, str] | None:
 class Consumer:
     """Reads one FIFO; see `run`."""
 
-    def __init__(self, directory: StateDirectory, lease_ms: int, agent_socket: str) -> None:
+    def __init__(
+        self,
+        directory: StateDirectory,
+        lease_ms: int,
+        agent_socket: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._directory = directory
         self._lease_ms = lease_ms
         self._agent_socket = agent_socket
         self._gate = Gate()
         self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        #: (monotonic time, pair, number of the first row) of announcements to send again
+        #: (time of the clock, pair, number of the first row) of announcements to send again
         self._due: list[tuple[float, int, int]] = []
 
     def close(self) -> None:
@@ -97,7 +105,7 @@ class Consumer:
         rows = [row for pair in won for row in self._rows(pair)]
         announce.claim(rows)
         announce.announce(announce.one_a_port(rows))
-        now = time.monotonic()
+        now = self._clock()
         self._due += [(now + delay, pair, 0) for pair in won for delay in _REPEATS]
         # each advert of the other one is an event: once a second is enough
         contested -= {pair for _, pair, _ in self._due}
@@ -118,7 +126,7 @@ class Consumer:
     def repeat(self) -> None:
         """Claim again and announce what is due, of pairs that still forward here: the other member may have spoken
         meanwhile, and a host that has just woken up may believe to be MASTER although its gate has run out."""
-        now = time.monotonic()
+        now = self._clock()
         due = {(pair, first) for at, pair, first in self._due if at <= now}
         self._due = [entry for entry in self._due if entry[0] > now]
         for pair, first in sorted(due):
@@ -132,7 +140,7 @@ class Consumer:
 
     def next_due(self) -> float | None:
         """Seconds until `repeat` has something to do; None: nothing is due."""
-        return max(0.0, min(at for at, _, _ in self._due) - time.monotonic()) if self._due else None
+        return max(0.0, min(at for at, _, _ in self._due) - self._clock()) if self._due else None
 
     def _tell_agent(self) -> None:
         try:
