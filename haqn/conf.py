@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_config import types as cfg_types
 
+from haqn import logs
+
 DEFAULT_OPTS: list[cfg.Opt] = [
     cfg.HostDomainOpt(
         "host",
@@ -147,8 +149,9 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "backend",
         default="linuxbridge",
-        help="How networks are carried and ports plugged: linuxbridge, noop (does nothing, needs no root; without the "
-        "role l3), or what another package brings (entry point group haqn.agent.backends).",
+        help="How networks are carried, ports plugged and routers hosted: linuxbridge, noop (does nothing, says that all "
+        "is done and needs no root: to try the API out), or what another package brings (entry point group "
+        "haqn.agent.backends).",
     ),
     cfg.StrOpt("ha_address", default="", help="Address of this host that VRRP peers send to."),
     cfg.StrOpt("tunnel_address", default="", help="VXLAN tunnel endpoint. Default: ha_address."),
@@ -224,6 +227,7 @@ def load(arguments: Sequence[str] | None = None, *, prog: str = "haqn", **overri
     conf = cfg.ConfigOpts()
     for group, options in GROUPS.items():
         conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    logs.register(conf)
     conf(list(arguments or []), project="haqn", prog=prog)
     for name, value in overrides.items():
         group, _, option = name.rpartition("__")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import falcon
 from oslo_config import cfg
 from oslo_policy.policy import RuleDefault
 
-from haqn.api import errors, extensions, ha, policies, quantum_v1
+from haqn.api import errors, extensions, ha, policies, quantum_v1, requestid
 from haqn.api.access import Guard
 from haqn.api.agents import AGENT, AgentItem, AgentsOfRouter, RouterOfAgent, RoutersOfAgent
 from haqn.api.context import Context
 from haqn.api.dhcp import AgentsOfNetwork, NetworkOfAgent, NetworksOfAgent
 from haqn.api.discovery import Extension, Extensions, Health, Resources, Versions, describe_extensions
-from haqn.api.endpoints import Collection, Item, context_of
+from haqn.api.endpoints import Collection, Item
 from haqn.api.floatingips import FLOATINGIP
 from haqn.api.ipavailability import NETWORK_IP_AVAILABILITY
 from haqn.api.livestate import LiveState
@@ -35,8 +34,6 @@ from haqn.api.tags import Tag, Tags
 from haqn.api.zones import AvailabilityZones
 from haqn.db.session import Database
 from haqn.db.settings import Settings
-
-LOG = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -126,25 +123,18 @@ def list_policies() -> list[RuleDefault]:
 
 
 class _Requests:
-    """What every request and every answer has in common."""
+    """What every request has in common."""
 
     def __init__(self, conf: cfg.ConfigOpts, policy: Policy) -> None:
         self._max_body_size = conf.api.max_body_size
         self._authenticated = conf.api.auth_strategy != "noauth"
         self._policy = policy
 
-    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
         context = Context.from_headers(request.get_header, authenticated=self._authenticated, judge=self._policy.scope)
         request.context.haqn = context
-        response.set_header("X-Openstack-Request-Id", context.request_id)
+        requestid.name_caller(context.user_id, context.project_id)
         if request.path.endswith(".json"):
             request.path = request.path.removesuffix(".json")
         if (request.content_length or 0) > self._max_body_size:
             raise falcon.HTTPContentTooLarge(description=f"The request body exceeds {self._max_body_size} bytes")
-
-    def process_response(
-        self, request: falcon.Request, response: falcon.Response, _resource: object, _succeeded: bool
-    ) -> None:
-        LOG.info(
-            "%s %s %s: %d", context_of(request).request_id, request.method, ascii(request.path), response.status_code
-        )

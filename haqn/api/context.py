@@ -7,7 +7,6 @@ set; rights come from the policy (`haqn.api.policy`), which is asked once a requ
 from __future__ import annotations
 
 import enum
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -32,7 +31,6 @@ class Context:
     project_id: str = ""
     user_id: str = ""
     roles: frozenset[str] = frozenset({"admin"})
-    request_id: str = field(default_factory=lambda: f"req-{uuid.uuid4()}")
     #: how far a rule reaches for a caller; asked once for each rule
     judge: Callable[[str, Context], Scope] = _everything
     _judged: dict[str, Scope] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
+from wsgiref.types import StartResponse
 
 import falcon
 import msgspec
@@ -12,7 +15,7 @@ from haqn import exceptions
 
 LOG = logging.getLogger(__name__)
 
-_UNEXPECTED = "Request Failed: internal server error while processing your request."
+UNEXPECTED = "Request Failed: internal server error while processing your request."
 #: The first class that an error is of decides.
 _STATUS: tuple[tuple[type[exceptions.ApiError], HTTPStatus], ...] = (
     (exceptions.NotFound, HTTPStatus.NOT_FOUND),
@@ -37,7 +40,31 @@ def fill(response: falcon.Response, status: int, kind: str, message: str) -> Non
     """Put the error into `response`."""
     response.status = HTTPStatus(status)
     response.content_type = falcon.MEDIA_JSON
-    response.data = msgspec.json.encode({"NeutronError": {"type": kind, "message": message, "detail": ""}})
+    response.data = _body(kind, message)
+
+
+def refuse(
+    start_response: StartResponse,
+    status: HTTPStatus,
+    message: str,
+    headers: Iterable[tuple[str, str]] = (),
+    exc_info: Any = None,  # noqa: ANN401 what sys.exc_info() gives
+) -> Iterable[bytes]:
+    """The WSGI answer of what is before the API, in the same form."""
+    body = _body(_kind_of(status), message)
+    length = str(len(body))
+    described = [("Content-Type", falcon.MEDIA_JSON), ("Content-Length", length), *headers]
+    start_response(f"{status.value} {status.phrase}", described, exc_info)
+    return [body]
+
+
+def _body(kind: str, message: str) -> bytes:
+    return msgspec.json.encode({"NeutronError": {"type": kind, "message": message, "detail": ""}})
+
+
+def _kind_of(status: HTTPStatus) -> str:
+    """The type of an error that is nothing but a status."""
+    return "HTTP" + status.phrase.replace(" ", "")
 
 
 def _on_api_error(_request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
@@ -54,7 +81,7 @@ def _on_http_error(_request: falcon.Request, response: falcon.Response, error: E
         message = exceptions.HTTPNotFound.message
     else:
         message = error.description or error.title or HTTPStatus(error.status_code).phrase
-    fill(response, error.status_code, "HTTP" + HTTPStatus(error.status_code).phrase.replace(" ", ""), message)
+    fill(response, error.status_code, _kind_of(HTTPStatus(error.status_code)), message)
 
 
 def _on_database_error(_request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
@@ -66,6 +93,5 @@ def _on_database_error(_request: falcon.Request, response: falcon.Response, erro
 
 
 def _on_unexpected(request: falcon.Request, response: falcon.Response, error: Exception, _params: object) -> None:
-    request_id = request.context.haqn.request_id
-    LOG.error("cannot answer %s %s (%s)", request.method, ascii(request.path), request_id, exc_info=error)
-    fill(response, HTTPStatus.INTERNAL_SERVER_ERROR, "HTTPInternalServerError", _UNEXPECTED)
+    LOG.error("cannot answer %s %s", request.method, ascii(request.path), exc_info=error)
+    fill(response, HTTPStatus.INTERNAL_SERVER_ERROR, _kind_of(HTTPStatus.INTERNAL_SERVER_ERROR), UNEXPECTED)

@@ -6,14 +6,16 @@ strategy is noauth. Versions, health and metrics are for everybody, because load
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
+from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import webob.exc
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_middleware import basic_auth, http_proxy_to_wsgi
+
+from haqn.api import errors
 
 #: Paths that need no identity; exactly these.
 FOR_EVERYBODY = frozenset({"", "/", "/healthz", "/readyz", "/metrics"})
@@ -72,8 +74,5 @@ class BasicAuth:
 
 
 def _unauthorized(start_response: StartResponse) -> Iterable[bytes]:
-    error = {"type": "HTTPUnauthorized", "message": "Authentication required", "detail": ""}
-    start_response(
-        "401 Unauthorized", [("Content-Type", "application/json"), ("WWW-Authenticate", 'Basic realm="haqn"')]
-    )
-    return [json.dumps({"NeutronError": error}).encode()]
+    asked_for = ("WWW-Authenticate", 'Basic realm="haqn"')
+    return errors.refuse(start_response, HTTPStatus.UNAUTHORIZED, "Authentication required", [asked_for])

@@ -6,14 +6,15 @@ and so is looking at agents: who watches over the system must not be locked out 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from oslo_config import cfg
 
+from haqn.api import errors
 from haqn.api.buckets import Rate, SharedBuckets
 from haqn.api.identity import FOR_EVERYBODY
 
@@ -74,6 +75,5 @@ def _limited(app: WSGIApplication, limit: Limit, key: str) -> WSGIApplication:
 
 
 def _too_many(start_response: StartResponse, seconds: int) -> Iterable[bytes]:
-    error = {"type": "HTTPTooManyRequests", "message": f"Too many requests: try again in {seconds} s", "detail": ""}
-    start_response("429 Too Many Requests", [("Content-Type", "application/json"), ("Retry-After", str(seconds))])
-    return [json.dumps({"NeutronError": error}).encode()]
+    message = f"Too many requests: try again in {seconds} s"
+    return errors.refuse(start_response, HTTPStatus.TOO_MANY_REQUESTS, message, [("Retry-After", str(seconds))])

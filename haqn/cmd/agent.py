@@ -14,7 +14,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn import metrics, servicemanager, templating
+from haqn import logs, metrics, servicemanager, templating
 from haqn.agent import backend, extensions
 from haqn.agent.advertiser import Advertiser
 from haqn.agent.metrics import AgentMetrics
@@ -114,7 +114,7 @@ def _listen_for_failover(directory: str, service: AgentService) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the agent; returns its exit status."""
     conf = haqn_conf.load(sys.argv[1:] if arguments is None else arguments, prog="haqn-agent")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.setup(conf, haqn_conf.version())
     templates = templating.environment(Path(conf.templates_path) if conf.templates_path else None)
     clock = SystemClock()
     physical_networks = conf.agent.physical_networks

@@ -13,7 +13,8 @@ import gunicorn.app.base
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn.api import identity, limits, metrics, strategy
+from haqn import logs
+from haqn.api import identity, limits, metrics, requestid, strategy
 from haqn.api.app import create_app
 from haqn.api.buckets import SharedBuckets
 from haqn.api.livestate import EtcdLiveState
@@ -46,7 +47,7 @@ def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
     )
     app = limits.by_project(create_app(database, live_state, nudge, conf), limits.from_conf(conf, "project", buckets))
     app = limits.by_address(identity.authenticated(app, conf), limits.from_conf(conf, "address", buckets))
-    return identity.behind_proxy(app, conf)
+    return requestid.identified(identity.behind_proxy(app, conf))
 
 
 class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -108,7 +109,7 @@ def _tls_context(_settings: object, make: Callable[[], ssl.SSLContext]) -> ssl.S
 def main(arguments: list[str] | None = None) -> int:
     """Serve; returns the exit status when it must not serve, otherwise gunicorn ends the process."""
     conf = haqn_conf.load(sys.argv[1:] if arguments is None else arguments, prog="haqn-api")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.setup(conf, haqn_conf.version())
     try:
         strategy.check(conf)
         schema.check(conf.database.connection)

@@ -10,7 +10,7 @@ import sys
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
-from haqn import metrics, servicemanager
+from haqn import logs, metrics, servicemanager
 from haqn.coordination.client import Etcd
 from haqn.db import schema
 from haqn.db.session import Database
@@ -48,7 +48,7 @@ def settings_of(conf: cfg.ConfigOpts) -> Settings:
 def main(arguments: list[str] | None = None) -> int:
     """Run the monitor; returns its exit status."""
     conf = haqn_conf.load(sys.argv[1:] if arguments is None else arguments, prog="haqn-monitor")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.setup(conf, haqn_conf.version())
     try:
         schema.check(conf.database.connection)
     except HaqnError as error:

@@ -23,7 +23,8 @@ def htpasswd(tmp_path):
 
 
 def test_user_and_password(make_server, htpasswd):
-    with make_server(auth_strategy="http_basic", http_basic_auth_user_file=htpasswd) as server:
+    more = "[DEFAULT]\ndebug = true\n[etcd]\nuser = haqn\npassword = secret\n"
+    with make_server(more, auth_strategy="http_basic", http_basic_auth_user_file=htpasswd) as server:
 
         def call(method, path, auth=None, **more):
             return requests.request(method, f"{server.url}{path}", auth=auth, timeout=30, **more)
@@ -40,7 +41,14 @@ def test_user_and_password(make_server, htpasswd):
         network = made.json()["network"]
         assert network["project_id"] == "alice"
         assert "provider:network_type" not in network
-        assert call("GET", f"/v2.0/networks/{network['id']}", admin).json()["network"]["provider:network_type"]
+        shown = call("GET", f"/v2.0/networks/{network['id']}", admin)
+        assert shown.json()["network"]["provider:network_type"]
+        log = server.log_file.read_text()
+        for answer in (refused, made, shown):
+            assert answer.headers["X-Openstack-Request-Id"] in log
+        assert f"{made.headers['X-Openstack-Request-Id']} alice alice" in log
+        # not even with debug: passwords of the configuration and of requests
+        assert ("secret" in log, "YWxpY2U6c2VjcmV0" in log) == (False, False)
 
 
 @pytest.mark.parametrize("content", ["admin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n", None])
