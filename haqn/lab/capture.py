@@ -99,6 +99,10 @@ class Capture:
             self._process.communicate(timeout=_STOP_TIMEOUT)
         return list(_frames(self._file))
 
+    def frames(self) -> list[Frame]:
+        """Those that have come so far."""
+        return list(_frames(self._file))
+
     def text(self) -> str:
         """The frames as tcpdump prints them; for people, after `stop`."""
         return run(["tcpdump", "-e", "-n", "-tttt", "-r", str(self._file)]).stdout
@@ -113,9 +117,12 @@ class Capture:
 def _frames(file: Path) -> Iterator[Frame]:
     content = file.read_bytes()
     offset = _FILE_HEADER
-    while offset < len(content):
+    # the last one may be half written
+    while offset + _PACKET_HEADER.size <= len(content):
         seconds, microseconds, captured, _ = _PACKET_HEADER.unpack_from(content, offset)
         offset += _PACKET_HEADER.size
+        if offset + captured > len(content):
+            return
         yield parse(content[offset : offset + captured], seconds + microseconds / 1e6)
         offset += captured
 

@@ -64,8 +64,8 @@ def find(lab: Lab, name: str) -> Vm:
     raise KeyError(f"no VM {name} in lab {lab.name}")
 
 
-def add(lab: Lab, client: Client, *, name: str, host: str, network_id: str) -> Vm:
-    """Create a port that is bound to the compute host, and a VM on it."""
+def add(lab: Lab, client: Client, *, name: str, host: str, network_id: str, **attributes: object) -> Vm:
+    """Create a port that is bound to the compute host, and a VM on it. `attributes`: more of the port's."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"cannot name a VM {name!r}: lower case letters, digits and dashes, at most 31")
     if lab.spec.host(host).kind is not Kind.COMPUTE:
@@ -80,6 +80,7 @@ def add(lab: Lab, client: Client, *, name: str, host: str, network_id: str) -> V
             "device_id": name,
             "device_owner": "compute:lab",
             "binding:host_id": host,
+            **attributes,
         },
     )
     if not port["fixed_ips"]:

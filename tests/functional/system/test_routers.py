@@ -14,9 +14,9 @@ from tests.functional.system.stage import Stage
 
 pytestmark = pytest.mark.functional
 
-#: seconds within which a change through the API is carried out
-_SOON = 2.0
-_MARGIN = 3.0
+#: seconds within which a change through the API is carried out, on a machine that is busy; how long it really takes is
+#: in the bench
+_SOON = 30.0
 
 
 class Pinger:
@@ -35,7 +35,7 @@ class Pinger:
 
 
 def soon(what: str, look: Callable[[], bool]) -> None:
-    wait_for(what, look, _SOON + _MARGIN)
+    wait_for(what, look, _SOON)
 
 
 def test_the_life_of_a_router(stage: Stage) -> None:
