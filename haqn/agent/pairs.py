@@ -18,6 +18,7 @@ import jinja2
 
 from haqn.agent.diff import OpenPairs
 from haqn.agent.uplinks import Uplinks
+from haqn.agent.work import MustWait
 from haqn.clock import isoformat
 from haqn.documents import PairDocument, PairReport
 from haqn.exceptions import HaqnError, HostError
@@ -37,6 +38,8 @@ LOG = logging.getLogger(__name__)
 
 #: announcements of the routers of a pair for which another member has just spoken
 _ANNOUNCEMENTS = 4
+#: seconds for which a reload waits for a check of keepalived to come to its end: longer than it is allowed to take
+_RELOAD_WAITS = 4.0
 #: checks (one a second) without a sign of keepalived after which it counts as frozen
 _FROZEN_AFTER = 6
 #: seconds of BACKUP after which the peer is trusted to forward
@@ -135,13 +138,18 @@ class Pairs:
         self._documents: dict[int, PairDocument] = {}
         self._last_refresh = 0
         self._silent_checks = 0
+        #: monotonic seconds since which a reload has been waiting; None: none is
+        self._reload_since: float | None = None
         #: pair -> (PairDocument.peer_master, keepalived's last check when that was read)
         self._asked: dict[int, tuple[str, int]] = {}
         #: pair -> how often its routers are to be announced again
         self._to_announce: dict[int, int] = {}
 
     def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
-        """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped."""
+        """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped.
+
+        MustWait: roles are carried out, and keepalived is to be reloaded a little later, by another call.
+        """
         errors: dict[str, str] = {}
         wanted: dict[int, PairDocument] = {}
         for document in documents:
@@ -191,26 +199,39 @@ class Pairs:
             settings = self._settings
             peers = {pair.vr_id: frozenset({pair.peer_address}) for pair in self._documents.values()}
             self._peers.widen(peers)
-            self.daemon.apply(
-                config.render(
-                    self._templates,
-                    config.HostSettings(
-                        host=settings.host,
-                        ha_address=settings.ha_address,
-                        ha_interface=settings.ha_interface,
-                        uplinks=settings.uplinks,
-                        pairs_directory=self.state.path,
-                        fifo=self._fifo,
-                        program=self._program.command,
-                        gate_lease_ms=settings.gate_lease_ms,
-                    ),
-                    self._documents.values(),
-                )
+            text = config.render(
+                self._templates,
+                config.HostSettings(
+                    host=settings.host,
+                    ha_address=settings.ha_address,
+                    ha_interface=settings.ha_interface,
+                    uplinks=settings.uplinks,
+                    pairs_directory=self.state.path,
+                    fifo=self._fifo,
+                    program=self._program.command,
+                    gate_lease_ms=settings.gate_lease_ms,
+                ),
+                self._documents.values(),
             )
+            self._wait_before_reload(text)
+            self.daemon.apply(text)
             self._peers.narrow(peers)
         except (HaqnError, OSError) as error:
             LOG.error("keepalived: %s", error)
             errors.update({str(pair): str(error) for pair in self._documents})
+
+    def _wait_before_reload(self, text: str) -> None:
+        """MustWait while no check of keepalived has come to its end since the last reload: each reload cuts one short,
+        and may cost the next one, too, and by one after the other the gates' leases would run out."""
+        checked = Path(self.state.path) / "checked"
+        if not self.daemon.would_reload(text) or self.daemon.has_settled(checked):
+            self._reload_since = None
+            return
+        now = time.monotonic()
+        self._reload_since = now if self._reload_since is None else self._reload_since
+        if now - self._reload_since < _RELOAD_WAITS:
+            raise MustWait("keepalived was reloaded a moment ago")
+        self._reload_since = None
 
     def _forget(self, pairs: set[int]) -> None:
         if not pairs:

@@ -19,6 +19,7 @@ from haqn.agent.advertiser import Advertiser
 from haqn.agent.blueprint import PlannedPort
 from haqn.agent.networks import quiet
 from haqn.agent.rules import Rulesets
+from haqn.agent.work import MustWait
 from haqn.documents import NetworkDocument, RouterDocument
 from haqn.exceptions import HostError
 from haqn.linux import netns, rtchanges, rtnetlink
@@ -29,10 +30,6 @@ LOG = logging.getLogger(__name__)
 OpenPairsNow = Callable[[], diff.OpenPairs]
 #: device group -> lines for the failover program (see haqn.failover.announce.Row)
 Rows = Mapping[int, tuple[str, ...]]
-
-
-class MustWait(Exception):
-    """Not an error: a port cannot change its device group yet without interrupting traffic."""
 
 
 @dataclass(frozen=True, slots=True)

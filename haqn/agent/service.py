@@ -22,8 +22,8 @@ from haqn.agent.diff import Key
 from haqn.agent.extensions import Extensions
 from haqn.agent.newcomers import Newcomers
 from haqn.agent.pairs import Pairs
-from haqn.agent.routers import Built, MustWait, Routers
-from haqn.agent.work import Work
+from haqn.agent.routers import Built, Routers
+from haqn.agent.work import MustWait, Work
 from haqn.clock import Clock
 from haqn.documents import (
     DESIRED_KINDS,
@@ -291,15 +291,22 @@ class AgentService:
         ready = [key for key in keys if self._work.may_start(key, self._clock.monotonic())]
         if self._pairs is None or not ready:
             return
-        errors = self._pairs.apply(self._desired.pairs(), holding=self._desired.holding)
-        for key in keys:
-            document = self._desired.documents.get(key)
-            if key[1] in errors:
-                self._work.failed(key, errors[key[1]], self._clock.monotonic())
-            elif document is not None:
-                self._work.done(key, document)
-            else:
-                self._work.removed(key)
+        now = self._clock.monotonic()
+        try:
+            errors = self._pairs.apply(self._desired.pairs(), holding=self._desired.holding)
+        except MustWait as reason:
+            LOG.debug("pairs wait: %s", reason)
+            for key in keys:
+                self._work.wait(key, now + _LOOK_AGAIN)
+        else:
+            for key in keys:
+                document = self._desired.documents.get(key)
+                if key[1] in errors:
+                    self._work.failed(key, errors[key[1]], now)
+                elif document is not None:
+                    self._work.done(key, document)
+                else:
+                    self._work.removed(key)
         # a router may be older here than its pair: what the pair is to announce is known already
         self._write_rows()
 

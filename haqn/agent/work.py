@@ -14,6 +14,10 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
 
+class MustWait(Exception):
+    """Not an error: what is to be done would interrupt traffic now, and will not a little later."""
+
+
 @dataclass(slots=True)
 class Work:
     """The state of all objects of this host."""

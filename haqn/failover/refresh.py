@@ -1,6 +1,7 @@
 """keepalived's once-a-second check: begins a new kernel lease for each open gate.
 
-keepalived runs it, so no gate is refreshed when keepalived is dead or frozen, and the kernel closes them.
+keepalived runs it, so no gate is refreshed when keepalived is dead or frozen, and the kernel closes them. A reload of
+keepalived ends a check in the middle; the agent does not begin another reload before one has come to its end.
 Exit status 0: all is well. 1: a gate that should be open has run out (this host was frozen for longer than the
 lease), or the consumer is dead or stuck (a new one is started); keepalived then puts its instances into FAULT, and
 the peer has them.
@@ -86,6 +87,13 @@ def run(directory: str, lease_ms: int, fifo: str) -> int:
     """One check; the exit status is keepalived's answer."""
     with open(f"{directory}/refreshed", "w"):
         pass
+    status = _check(directory, lease_ms, fifo)
+    with open(f"{directory}/checked", "w"):
+        pass
+    return status
+
+
+def _check(directory: str, lease_ms: int, fifo: str) -> int:
     consumer = wait_for_consumer(directory)
     if consumer is not None and is_stuck(fifo):
         os.kill(consumer, signal.SIGKILL)

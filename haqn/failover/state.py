@@ -10,6 +10,7 @@
 `lock`          held while a pair's gate, role and state change together
 `consumer.pid`  which process is the consumer, and its program (haqn/onlyone.py)
 `refreshed`     touched by each of keepalived's checks: how the agent sees that keepalived is not frozen
+`checked`       touched at the end of each check: how the agent sees that a reload has cut none short
 
 Knows files; knows neither the gate nor keepalived. Imports little (no pathlib, dataclasses, contextlib), because
 keepalived starts an interpreter for the refresh each second: 20 ms less of them each time.

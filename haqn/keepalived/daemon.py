@@ -68,6 +68,18 @@ class Daemon:
             complaint = " ".join((result.stderr + result.stdout).split())
             raise HostError(f"cannot use keepalived.conf: keepalived -t says: {complaint}")
 
+    def would_reload(self, text: str) -> bool:
+        """Whether `apply` would make a running daemon read another configuration."""
+        return self.pid() is not None and not (self.config.exists() and self.config.read_text() == text)
+
+    def has_settled(self, sign: Path) -> bool:
+        """Whether the file `sign`, which one of the daemon's scripts touches, was touched since the configuration that
+        it runs with was written."""
+        try:
+            return sign.stat().st_mtime_ns > self.config.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+
     def apply(self, text: str) -> bool:
         """Make the daemon run with this configuration; an identical one is left alone. True: something was done.
 

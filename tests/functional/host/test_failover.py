@@ -12,6 +12,7 @@ import pytest
 
 from haqn import templating
 from haqn.agent.pairs import Pairs, PairsSettings, make_gate
+from haqn.agent.work import MustWait
 from haqn.documents import PairDocument
 from haqn.failover import refresh
 from haqn.keepalived import program
@@ -39,7 +40,7 @@ def pair(number: int, *, epoch: int = 1, settled: bool = False) -> PairDocument:
 
 
 @contextlib.contextmanager
-def pairs_of_host(path: Path) -> Iterator[Pairs]:
+def pairs_of_host(path: Path, python: str = "/usr/bin/python3") -> Iterator[Pairs]:
     """To be used in a namespace of its own."""
     if not Path("/sys/class/net/eth0").exists():
         subprocess.run(["ip", "link", "add", "eth0", "type", "bridge"], check=True)
@@ -55,7 +56,7 @@ def pairs_of_host(path: Path) -> Iterator[Pairs]:
             ha_interface="eth0",
             uplinks=(),
             gate_lease_ms=3000,
-            python="/usr/bin/python3",
+            python=python,
         ),
         templating.environment(),
     )
@@ -72,7 +73,16 @@ def open_gates() -> set[int]:
 
 
 def apply(pairs: Pairs, *documents: PairDocument) -> None:
-    assert pairs.apply(documents, holding=False) == {}
+    """As soon as keepalived may be reloaded once more."""
+
+    def done() -> bool:
+        try:
+            assert pairs.apply(documents, holding=False) == {}
+        except MustWait:
+            return False
+        return True
+
+    eventually(done)
 
 
 @isolated
@@ -90,6 +100,41 @@ def test_no_transition_is_lost_when_keepalived_is_reloaded_again_and_again(tmp_p
         apply(pairs, pair(0))
         eventually(lambda: open_gates() == {FIRST}, timeout=5)
         assert pairs.state.pairs() == {FIRST}
+
+
+SLOW_CHECK = """#!/bin/sh
+case " $* " in *" refresh "*) sleep 0.7;; esac
+exec /usr/bin/python3 "$@"
+"""
+
+
+@isolated
+def test_no_check_is_cut_short_by_two_reloads_in_a_row(tmp_path):
+    """Each ends the check that runs: after a few of them in a row the leases of all gates would have run out."""
+    python = tmp_path / "python"
+    python.write_text(SLOW_CHECK)
+    python.chmod(0o755)
+    with pairs_of_host(tmp_path, python=str(python)) as pairs:
+        checked = Path(pairs.state.path) / "checked"
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST})
+        for count in range(2, 6):
+            before = pairs.daemon.config.stat().st_mtime_ns
+            apply(pairs, *map(pair, range(count)))
+            assert before < checked.stat().st_mtime_ns, "a check has come to its end between the two"
+        eventually(lambda: open_gates() == {FIRST + number for number in range(5)})
+        assert pairs.state.observed(FIRST).sequence == 2  # BACKUP, MASTER, and nothing since
+
+
+@isolated
+def test_a_keepalived_that_checks_nothing_is_reloaded_all_the_same(tmp_path):
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST})
+        os.kill(pairs.daemon.vrrp_pid(), signal.SIGSTOP)
+        for count in (2, 3):
+            apply(pairs, *map(pair, range(count)))
+        pairs.daemon.kill()
 
 
 @isolated

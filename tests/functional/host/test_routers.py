@@ -12,7 +12,8 @@ from haqn.agent.advertiser import Advertiser
 from haqn.agent.networks import Networks
 from haqn.agent.pairs import make_gate
 from haqn.agent.ports import Ports
-from haqn.agent.routers import MustWait, Routers
+from haqn.agent.routers import Routers
+from haqn.agent.work import MustWait
 from haqn.documents import FixedIp, NetworkDocument, PortDocument, Route, RouterDocument, RouterPort
 from haqn.exceptions import HostError, InvalidDocument
 from haqn.linux.netlink import Netlink
