@@ -5,7 +5,8 @@ agent, and by keepalived's check (refresh.py) when it is gone; it outlives both.
 
 Becoming MASTER: open the gate, raise the role level, point the local bridges here, announce. Anything else: close the
 gate; if it was MASTER before, drop the role level (levels.py). Pairs that yield are looked after meanwhile
-(yielding.py). Knows gates, files and announcements; knows nothing of what is in routers.
+(yielding.py), and so are those that somebody else has spoken for (moves.py). Knows gates, files and announcements;
+knows nothing of what is in routers.
 Format of a line (keepalived.conf(5), vrrp_notify_fifo): `INSTANCE "P65536" MASTER 130`.
 """
 
@@ -24,6 +25,7 @@ from haqn import onlyone
 from haqn.failover import announce
 from haqn.failover.gate import Gate
 from haqn.failover.levels import BACKUP_LEVEL, MASTER, level_after
+from haqn.failover.moves import Moves
 from haqn.failover.state import CONSUMER, StateDirectory
 from haqn.failover.yielding import Yielding
 
@@ -38,6 +40,10 @@ _REPEATS = (0.05, 0.5, 2.0)
 _IN_ONE_GO, _BREATH = 400, 0.01
 #: seconds after which a contested pair is announced again
 _CONTESTED_PAUSE = 1.0
+#: the same for one that somebody else speaks for whom keepalived does not hear: once more after each of these pauses,
+#: and no more until it has been quiet for so long. Two that both go on must not take the traffic in turns for ever
+_SPOKEN_FOR_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+_QUIET_AGAIN = 60.0
 _NICE = -15
 #: milliseconds between looks whether the FIFO is still the one that the path leads to
 _LOOK_MS = 1000
@@ -70,6 +76,8 @@ class Consumer:
         self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         #: (time of the clock, pair, number of the first row) of announcements to send again
         self._due: list[tuple[float, int, int]] = []
+        #: pair -> (how often it was announced because of somebody else who spoke for it, when that was heard last)
+        self._spoken_for: dict[int, tuple[int, float]] = {}
 
     def close(self) -> None:
         """Let go of the kernel; the gates stay as they are."""
@@ -112,6 +120,33 @@ class Consumer:
         self._due += [(now + _CONTESTED_PAUSE, pair, 0) for pair in sorted(contested)]
         if any(state != CONTESTED for _, state in events):
             self._tell_agent()
+
+    def notice(self, learnt: set[tuple[int, bytes]]) -> None:
+        """Announce again, after a while, the pairs that forward here and that somebody else has spoken for.
+
+        `learnt`: see haqn.failover.moves.
+        """
+        if not learnt:
+            return
+        now = self._clock()
+        places: dict[str, set[int]] = {}
+        for port, mac in learnt:
+            places.setdefault(mac.hex(":"), set()).add(port)
+        waiting = {pair for _, pair, _ in self._due}
+        for pair in self._directory.masters():
+            if not self._is_spoken_for(pair, places):
+                continue
+            times, last = self._spoken_for.get(pair, (0, now))
+            times = 0 if now - last > _QUIET_AGAIN else times
+            if pair not in waiting and times < len(_SPOKEN_FOR_PAUSES):
+                self._due.append((now + _SPOKEN_FOR_PAUSES[times], pair, 0))
+                times += 1
+            self._spoken_for[pair] = (times, now)
+
+    def _is_spoken_for(self, pair: int, places: dict[str, set[int]]) -> bool:
+        """Whether a MAC of it was learnt at another port than its own. `places`: MAC -> ports."""
+        own = (line.split() for line in self._directory.rows(pair))
+        return any(places.get(mac, set()) - {int(port)} for port, _, mac, _ in own)
 
     def _rows(self, pair: int) -> list[announce.Row]:
         return [announce.Row.parse(line) for line in self._directory.rows(pair)]
@@ -190,6 +225,7 @@ def run(directory: str, lease_ms: int, fifo_path: str) -> int:
         pass
     consumer = Consumer(StateDirectory(directory), lease_ms, f"{directory}/agent.sock")
     yielding = Yielding(StateDirectory(directory))
+    moves = Moves()
     # what was read is carried out before the process ends
     signal.signal(signal.SIGTERM, lambda *_: None)
     wakeup_read, wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -208,9 +244,11 @@ def run(directory: str, lease_ms: int, fifo_path: str) -> int:
                 print(f"haqn-failover: {error}", file=sys.stderr, flush=True)
         elif wakeup_read in ready:
             consumer.close()
+            moves.close()
             return 0
-        consumer.repeat()
         try:
+            consumer.notice(moves.take(time.monotonic()))
+            consumer.repeat()
             yielding.look()
         except OSError as error:
             print(f"haqn-failover: {error}", file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from haqn.agent.pairs import Pairs, PairsSettings, make_gate
 from haqn.documents import PairDocument
 from haqn.failover.consumer import Consumer
 from haqn.failover.gate import Gate
+from haqn.failover.moves import Moves
 from haqn.failover.state import StateDirectory
 from haqn.model import FIRST_PAIR_ID, Role, VrrpState
 from tests.isolated import isolated
@@ -92,6 +93,62 @@ def test_a_takeover_is_claimed_again_for_as_long_as_the_gate_is_open(tmp_path: P
         else:
             with pytest.raises(BlockingIOError):
                 wire.recv(2048)
+    consumer.close()
+
+
+@isolated
+def test_who_forwards_speaks_again_when_somebody_else_has_spoken_for_its_routers(tmp_path: Path):
+    """A host that does not know yet that the router has left it, say; keepalived does not hear of it."""
+    row = make_row()
+    directory = StateDirectory(str(tmp_path))
+    directory.write_role(FIRST_PAIR_ID, 1)
+    directory.write_rows(FIRST_PAIR_ID, [row])
+    consumer, moves = Consumer(directory, LEASE_MS, str(tmp_path / "agent.sock")), Moves()
+    now = 0.0
+
+    def look() -> None:
+        nonlocal now
+        now += 60.0  # later than any pause of its
+        consumer.notice(moves.take(now))
+
+    consumer.handle([(FIRST_PAIR_ID, "MASTER")])
+    repeat_all(consumer)
+    look()
+    assert consumer.next_due() is None, "it was this host itself"
+
+    learn_from_outside()
+    look()
+    assert consumer.next_due() is not None
+    repeat_all(consumer)
+    assert port_of_router() == "router"
+
+    with Gate() as gate:
+        gate.close(FIRST_PAIR_ID)
+    consumer.handle([(FIRST_PAIR_ID, "BACKUP")])
+    learn_from_outside()
+    look()
+    assert consumer.next_due() is None, "the other one is right"
+    consumer.close()
+    moves.close()
+
+
+def test_two_that_both_go_on_do_not_take_the_traffic_in_turns_for_ever(tmp_path: Path):
+    now = 1000.0
+    directory = StateDirectory(str(tmp_path))
+    directory.write_observed(FIRST_PAIR_ID, "MASTER")
+    directory.write_rows(FIRST_PAIR_ID, [f"7 uplink {MAC} 198.18.0.7"])
+    consumer = Consumer(directory, LEASE_MS, str(tmp_path / "agent.sock"), clock=lambda: now)
+    spoken = 0
+    for _ in range(300):
+        now += 1.0
+        consumer.notice({(8, bytes.fromhex(MAC.replace(":", "")))})
+        if consumer.next_due() == 0.0:
+            consumer.repeat()
+            spoken += 1
+    assert spoken == 5
+    now += 100.0
+    consumer.notice({(8, bytes.fromhex(MAC.replace(":", "")))})
+    assert consumer.next_due() == 1.0, "it was quiet meanwhile"
     consumer.close()
 
 
