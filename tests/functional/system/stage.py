@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from haqn.agent import diff
 from haqn.coordination import keys
-from haqn.documents import LeaderRecord, decode
+from haqn.documents import LeaderRecord
 from haqn.exceptions import HostError
-from haqn.lab import etcdctl, faults, kernel, services
+from haqn.lab import etcdctl, etcdusers, faults, kernel, leader, services
 from haqn.lab.client import Client, Resource
 from haqn.lab.cluster import Lab, labs
+from haqn.lab.command import environment
 from haqn.lab.host import Host
 from haqn.lab.probe import ProbeResult, now_ms
 from haqn.lab.processes import read
@@ -106,7 +109,7 @@ class Stage:
         return (
             self.scenario.is_redundant()
             and not etcdctl.unsettled(self.lab, self.hosts)
-            and self.forwarders() == [self.active]
+            and self.forwarders() == self._active_hosts()
         )
 
     def wait_until_quiet(self) -> None:
@@ -125,12 +128,16 @@ class Stage:
 
     def is_led(self) -> bool:
         """A monitor that runs leads, not one that ended and whose lease has not."""
-        return self._monitor_of(self.leader) is not None
+        return leader.monitor_of(self.lab, self.leader) is not None
 
     def roles_are_those_of_vrrp(self) -> bool:
         """The leader knows which member of the tenant's pair forwards."""
         pair = etcdctl.pair_of(self.lab, self.router_id)
-        return pair is not None and etcdctl.designated(self.lab, pair, self.hosts) == [self.active]
+        return pair is not None and etcdctl.designated(self.lab, pair, self.hosts) == self._active_hosts()
+
+    def _active_hosts(self) -> list[str]:
+        """Those that the API calls active: for a moment there may be none, or two."""
+        return sorted(host for host, state in self.scenario.states.items() if state == "active")
 
     def reachable(self) -> bool:
         """The API and etcd answer."""
@@ -170,23 +177,14 @@ class Stage:
     @property
     def leader(self) -> LeaderRecord:
         """Who leads the monitors; epoch 0 of nobody while there is none."""
-        found = etcdctl.get(self.lab, keys.LEADER)
-        return decode(found[0].value, LeaderRecord) if found else LeaderRecord(holder="")
+        return leader.record(self.lab)
 
     def leading_monitor(self) -> Service:
         """The monitor that leads."""
-        leader = self.leader
-        found = self._monitor_of(leader)
-        assert found is not None, f"{leader} is no monitor of this lab"
+        record = self.leader
+        found = leader.monitor_of(self.lab, record)
+        assert found is not None, f"{record} is no monitor of this lab"
         return found
-
-    def _monitor_of(self, leader: LeaderRecord) -> Service | None:
-        inner_pid = leader.holder.rpartition(":")[2]
-        for service in self.services("monitor"):
-            processes = faults.program(self.host(service.host), service.name)
-            if inner_pid in {str(process.inner_pid) for process in processes}:
-                return service
-        return None
 
     # -- looks ----------------------------------------------------------------------------
 
@@ -238,6 +236,37 @@ class Stage:
         """The lease of the host's L3 agent, 0 without one: another process has another."""
         return next((entry.lease for entry in etcdctl.get(self.lab, f"{etcdctl.AGENTS}L3 agent/{host}")), 0)
 
+    @contextmanager
+    def leases_kept(self, *hosts: str) -> Iterator[None]:
+        """The leases that the hosts' agents have now live on meanwhile, whatever becomes of the agents.
+
+        To the leader, which lives, an agent that returns meanwhile was away for less than its lease: what the promise
+        is about, and what a busy machine cannot be trusted to make so.
+        """
+        leases = [f"{self.heartbeat_lease(host):x}" for host in hosts]
+        assert "0" not in leases, f"an agent of {', '.join(hosts)} has no lease"
+        with ExitStack() as stack:
+            for lease in leases:
+                stack.enter_context(self._kept_alive(lease))
+            yield
+
+    @contextmanager
+    def _kept_alive(self, lease: str) -> Iterator[None]:
+        keeper = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "etcdctl", "lease", "keep-alive", lease],
+            env=environment() | etcdusers.for_etcdctl(self.lab.spec),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert keeper.stdout
+        try:
+            assert "keepalived" in keeper.stdout.readline()
+            yield
+            assert keeper.poll() is None, f"lease {lease} has ended"
+        finally:
+            keeper.kill()
+            keeper.communicate()
+
     def delete_router(self, router_id: str) -> None:
         """Delete the router with its interfaces; their subnets stay."""
         for port in self.client.find("port", device_id=router_id):
@@ -254,6 +283,12 @@ class Stage:
 def lost_after(result: ProbeResult, moment: float) -> int:
     """Echoes that were sent after the moment (milliseconds of the probes' clock) and not answered."""
     return result.between(moment, now_ms()).lost
+
+
+def time_of_loss(*results: ProbeResult) -> float:
+    """Milliseconds from the sending of the first echo that was lost to that of the last one; 0 with none or one."""
+    lost = [sent for one in results for target in one.targets for sent, received in target.echoes if received is None]
+    return max(lost) - min(lost) if lost else 0.0
 
 
 def watched(seconds: float, look: Callable[[], T]) -> list[T]:

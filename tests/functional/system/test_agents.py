@@ -12,7 +12,7 @@ import haqn
 from haqn import templating
 from haqn.lab import faults, services
 from haqn.lab.scenery import wait_for
-from tests.functional.system.stage import CALM, HANDOVER_GAP, KERNEL_LEASE, TTL, Stage
+from tests.functional.system.stage import CALM, HANDOVER_GAP, KERNEL_LEASE, TTL, Stage, time_of_loss
 
 pytestmark = pytest.mark.functional
 
@@ -33,20 +33,15 @@ def wait_until_adopted(stage: Stage, leases: dict[str, int]) -> None:
     wait_for("the new agents have looked at everything", stage.at_rest)
 
 
-@pytest.fixture
-def nobody_leads(stage: Stage) -> None:
-    """A restart may take longer than a lease on a busy machine; what follows from that is another story."""
-    for monitor in stage.services("monitor"):
-        faults.pause(stage.host(monitor.host), monitor.name)
-
-
 @pytest.mark.parametrize("end", [end_kindly, end_at_once])
-@pytest.mark.usefixtures("nobody_leads")
-def test_an_agent_that_is_restarted_costs_nothing(stage: Stage, end: Callable[[Stage, str], None]) -> None:
-    members = [stage.active, stage.standby]
+def test_an_agent_that_is_restarted_within_its_lease_costs_nothing(
+    stage: Stage, end: Callable[[Stage, str], None]
+) -> None:
+    """On the active host and on the standby host; the leader lives, and sees no reason to do anything."""
+    members, pair = [stage.active, stage.standby], stage.pair
     leases = {host: stage.heartbeat_lease(host) for host in members}
     states, before = stage.scenario.states, stage.footprints()
-    with stage.scenario.both_ways() as both_ways:
+    with stage.scenario.both_ways() as both_ways, stage.leases_kept(*members):
         time.sleep(CALM)
         for host in members:
             end(stage, host)
@@ -59,6 +54,8 @@ def test_an_agent_that_is_restarted_costs_nothing(stage: Stage, end: Callable[[S
     assert outbound.sent > 100
     assert stage.footprints() == before
     assert stage.scenario.states == states
+    assert stage.pair == pair
+    assert stage.is_led()
 
 
 def changed_copy(directory: Path) -> Path:
@@ -70,14 +67,13 @@ def changed_copy(directory: Path) -> Path:
     return directory
 
 
-@pytest.mark.usefixtures("nobody_leads")
 def test_an_upgrade_changes_the_failover_program_under_a_running_keepalived(stage: Stage, tmp_path: Path) -> None:
     active, other_version = stage.active, changed_copy(tmp_path / "other")
     host, leases = stage.host(active), {active: stage.heartbeat_lease(active)}
     states, before = stage.scenario.states, stage.footprint(active)
     link = ["readlink", "/run/haqn/failover"]
     old_program = host.run(link).stdout
-    with stage.scenario.both_ways() as both_ways:
+    with stage.scenario.both_ways() as both_ways, stage.leases_kept(active):
         services.stop(stage.lab, stage.agent(active))
         program = str(Path(sys.executable).parent / "haqn-agent")
         configuration = ["--config-file", str(host.directory / "haqn.conf")]
@@ -99,12 +95,14 @@ def test_an_upgrade_changes_the_failover_program_under_a_running_keepalived(stag
     assert host.run(link).stdout == old_program
 
 
-def test_an_agent_that_stays_away_is_replaced(stage: Stage) -> None:
+@pytest.mark.parametrize("end", [end_kindly, end_at_once])
+def test_an_agent_that_stays_away_costs_one_handover(stage: Stage, end: Callable[[Stage, str], None]) -> None:
+    """Stopped for good or killed: nobody can change its routers any more, so they move (ADR 4), as by a switchover."""
     away, peer, third = stage.active, stage.standby, stage.third
     with stage.scenario.both_ways() as both_ways:
         time.sleep(CALM)
-        end_at_once(stage, away)
-        wait_for("there is a new standby", lambda: stage.scenario.is_redundant(without=away), 4 * TTL)
+        end(stage, away)
+        wait_for("there is a new standby", lambda: stage.scenario.is_redundant(without=away), 8 * TTL)
         services.start(stage.lab, stage.agent(away))
         wait_for("it undoes what it has no part in", lambda: not stage.devices_of(away, stage.router_id))
         outbound, inbound = both_ways.stop()
@@ -112,4 +110,19 @@ def test_an_agent_that_stays_away_is_replaced(stage: Stage) -> None:
     for result in (outbound, inbound):
         assert result.largest_gap_ms < HANDOVER_GAP
         assert result.all_answered
+    # neither the end of the agent, nor its replacement, nor its return: all that was lost was lost in one moment
+    assert time_of_loss(outbound, inbound) < HANDOVER_GAP
     assert stage.scenario.states == {peer: "active", third: "standby"}
+
+
+def test_a_standby_whose_agent_stays_away_is_replaced_and_nothing_is_lost(stage: Stage) -> None:
+    active, away, third = stage.active, stage.standby, stage.third
+    with stage.scenario.both_ways() as both_ways:
+        end_kindly(stage, away)
+        wait_for("there is a new standby", lambda: stage.scenario.is_redundant(without=away), 8 * TTL)
+        services.start(stage.lab, stage.agent(away))
+        wait_for("it undoes what it has no part in", lambda: not stage.devices_of(away, stage.router_id))
+        outbound, inbound = both_ways.stop()
+
+    assert (outbound.lost, inbound.lost) == (0, 0)
+    assert stage.scenario.states == {active: "active", third: "standby"}
