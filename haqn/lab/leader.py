@@ -45,8 +45,11 @@ class Change:
 class Succession:
     """Watches the leader's key. Somebody leads when it has been entered."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._etcd = Etcd(lab.spec.etcd_endpoints)
+    def __init__(self, lab: Lab, *, without: str = "") -> None:
+        """`without`: a host whose member of etcd is not asked, because it is about to fall silent."""
+        spec = lab.spec
+        silent = spec.host(without).address if without else None
+        self._etcd = Etcd([one for one in spec.etcd_endpoints if one.partition(":")[0] != silent])
         self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
         self._informer = Informer(self._etcd, keys.LEADER, self._note, exact=True)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from haqn import conf as haqn_conf
+from haqn.cmd.monitor import settings_of
 from haqn.coordination import keys
 from haqn.coordination.client import Etcd
 from haqn.coordination.informer import Informer
@@ -29,21 +33,28 @@ from haqn.documents import (
     encode,
 )
 from haqn.model import AgentType, Role, VrrpState, agent_id
+from haqn.monitor.service import MonitorService
 from tests.etcd_cluster import EtcdCluster
 from tests.eventually import eventually
 
 TTL = 3
 
 
+def _configuration(name: str, directory: pathlib.Path, endpoints: list[str], url: str) -> str:
+    """The path of the monitor's configuration file."""
+    config = directory / f"{name}.conf"
+    config.write_text(
+        f"[DEFAULT]\nhost = {name}\n[database]\nconnection = {url}\n"
+        f"[etcd]\nendpoints = {','.join(endpoints)}\nlease_ttl = {TTL}\n"
+    )
+    return str(config)
+
+
 class MonitorProcess:
     """`haqn-monitor` as an operator starts it."""
 
     def __init__(self, name: str, directory: pathlib.Path, endpoints: list[str], url: str) -> None:
-        config = directory / f"{name}.conf"
-        config.write_text(
-            f"[DEFAULT]\nhost = {name}\n[database]\nconnection = {url}\n"
-            f"[etcd]\nendpoints = {','.join(endpoints)}\nlease_ttl = {TTL}\n"
-        )
+        config = _configuration(name, directory, endpoints, url)
         self.name = name
         self.log = directory / f"{name}.log"
         with self.log.open("ab") as log:
@@ -51,7 +62,7 @@ class MonitorProcess:
                 [
                     *("setpriv", "--pdeathsig", "KILL"),
                     *(sys.executable, "-c", "import sys; from haqn.cmd.monitor import main; sys.exit(main())"),
-                    *("--config-file", str(config)),
+                    *("--config-file", config),
                 ],
                 stdout=log,
                 stderr=log,
@@ -178,6 +189,23 @@ class Cluster:
         self.monitors[name] = MonitorProcess(name, self.directory, self.etcd_cluster.endpoints, self.url)
         return self.monitors[name]
 
+    @contextlib.contextmanager
+    def own_monitor(self, name: str) -> Iterator[None]:
+        """A monitor in this process, whose insides a test may change."""
+        path = _configuration(name, self.directory, self.etcd_cluster.endpoints, self.url)
+        conf = haqn_conf.load(["--config-file", path], prog="haqn-monitor")
+        with contextlib.closing(Etcd.from_conf(conf)) as etcd, contextlib.closing(Database(self.url)) as database:
+            service = MonitorService(
+                etcd, database, holder=f"{name}:{os.getpid()}", lease_ttl=TTL, settings=settings_of(conf)
+            )
+            thread = threading.Thread(target=service.run)
+            thread.start()
+            try:
+                yield
+            finally:
+                service.stop()
+                thread.join()
+
     def start_agents(self, *hosts: str) -> None:
         for host in hosts:
             FakeAgent(self.etcd, host, self.agents)
@@ -187,6 +215,11 @@ class Cluster:
         item = self.etcd.get(keys.LEADER)
         record = decode(item.value, LeaderRecord) if item else None
         return record if record is not None and record.epoch else None
+
+    def holder(self) -> str:
+        """The monitor that has the leader's key; empty: none has."""
+        item = self.etcd.get(keys.LEADER)
+        return decode(item.value, LeaderRecord).holder.partition(":")[0] if item else ""
 
     def wait_for_leader(self, *, besides: str = "", timeout: float = 20.0) -> LeaderRecord:
         def look() -> LeaderRecord | None:
