@@ -1,4 +1,12 @@
-"""`haqn/events`: the failover ledger, newest first; and `haqn/availability`: what it says of routers and projects."""
+"""`haqn/events`: the failover ledger, newest first; and `haqn/availability`: what it says of routers and projects.
+
+`outage_ms`, and the availability that is computed from it, are estimates and no measurements: nobody in the control
+plane sees packets. Of a takeover that nobody had planned it is the time that VRRP takes to notice (3.2 advertisement
+intervals), however long a host or a switch has really taken; of a planned one it is 0; of a time without a MASTER it is
+that time, to which only that is added which lasted a second or longer. `duration_ms` of a transition is the time for
+which both members seemed to be MASTER to the leader, or the dead one to be alive: most of it is the lifetime of a lease,
+and packets flow meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +23,6 @@ from haqn.api.resource import Resource
 from haqn.api.services import Services
 from haqn.db import ledger
 from haqn.db.clock import utcnow
-from haqn.db.session import Connection
 from haqn.db.store import Query
 from haqn.exceptions import InvalidInput
 
@@ -57,8 +64,8 @@ _NAMES = frozenset({"since", "until", "router_id", "project_id", "by"})
 class Events(Collection):
     """`/v2.0/haqn/events`."""
 
-    def _translated(self, connection: Connection, query: Query) -> Query:
-        query = super()._translated(connection, query)
+    def _translated(self, query: Query) -> Query:
+        query = super()._translated(query)
         return query if query.sort else dataclasses.replace(query, sort=[("number", True)])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from haqn.db.ledger import Cause, End, Event, EventKind, OpenEvent
 from haqn.db.snapshot import Facts
@@ -34,6 +34,17 @@ class _Open:
     #: monotonic seconds; None: it began in another term
     since: float | None
     started_at: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Rising:
+    """A second MASTER of a pair, as it was first seen."""
+
+    agent_id: str
+    #: by the leader, before that
+    designated: bool
+    #: those that rode on the pair
+    routers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +74,8 @@ class Ledger:
             subject = event.pair_id if event.pair_id is not None else str(event.from_agent_id)
             self._open[event.kind, subject] = _Open(event.number, None, event.started_at)
         self._takeover_ms = round(_MASTER_DOWN * advert_interval_ms)
-        #: pair -> (who was seen as a second MASTER, whether it was designated already)
-        self._rising: dict[int, tuple[str, bool]] = {}
+        #: pair -> who was seen as a second MASTER
+        self._rising: dict[int, _Rising] = {}
         #: pair -> since when nobody is MASTER (monotonic seconds)
         self._vacant: dict[int, float] = {}
 
@@ -133,7 +144,7 @@ class Ledger:
             self._keep((EventKind.TWO_ACTIVES, pair.id), Cause.VRRP, context, found, began=began)
         rising = [member for member in masters if member != known]
         if rising and pair.id not in self._rising:
-            self._rising[pair.id] = (rising[0], pair.active_agent_id == rising[0])
+            self._rising[pair.id] = _Rising(rising[0], pair.active_agent_id == rising[0], context.routers)
         elif not rising:
             self._rising.pop(pair.id, None)
         if known is None and len(masters) == 1:
@@ -169,10 +180,12 @@ class Ledger:
 
     def _note_transition(self, context: _Context, found: Look, old: str, new: str) -> None:
         found.masters[context.pair.id] = new
+        rising = self._rising[context.pair.id]
+        # who gives way may say so after the routers were bound to another pair, when that is what it was drained for
+        context = replace(context, routers=tuple(dict.fromkeys((*rising.routers, *context.routers))))
         if not context.routers:
             return
-        seen, designated = self._rising[context.pair.id]
-        designated = designated and seen == new
+        designated = rising.designated and rising.agent_id == new
         cause = context.why_moved(old, new, designated=designated)
         was_vacant = (EventKind.NO_ACTIVE, context.pair.id) in self._open
         report = context.report(new)

@@ -25,6 +25,7 @@ class Watched:
         self.ends = []
         self.designated = HOSTS
         self.agents = {}
+        self.bindings = {"r": 70}
 
     def look(self, alive, **states):
         """`net1="MASTER"`, or `("MASTER", since)`, or a report."""
@@ -33,7 +34,7 @@ class Watched:
             agents=[replace(agent_fact(host), **self.agents.get(host, {})) for host in HOSTS],
             routers=[router("r")],
             pairs=[pair(70, *self.designated)],
-            bindings={"r": 70},
+            bindings=self.bindings,
         )
         told = reported(alive=alive.split())
         pairs = {}
@@ -76,6 +77,33 @@ def test_what_was_designated_before_costs_nothing_and_has_its_own_cause():
         watched.look("net1 net2", net1="BACKUP", net2="MASTER")
         (event,) = watched.events
         assert (event.cause, event.outage_ms) == (cause, 0)
+
+
+def test_what_rode_on_the_pair_when_its_new_master_rose_was_moved_wherever_it_is_bound_by_now():
+    """The leader takes routers off a pair as soon as the member that goes on is MASTER: the one that is drained, or is
+    dead, may be known not to be MASTER any more only after that."""
+    for agents, last_look, cause in (
+        ({"net1": {"draining": True}}, {"alive": "net1 net2", "net1": "BACKUP"}, Cause.DRAIN),
+        ({}, {"alive": "net2"}, Cause.LEASE_LOST),
+    ):
+        watched = Watched()
+        watched.agents = agents
+        watched.look("net1 net2", net1="MASTER", net2="BACKUP")
+        watched.designated = HOSTS[::-1]
+        watched.look("net1 net2", net1="MASTER", net2="MASTER")
+        assert watched.events == []
+        watched.bindings = {}
+        watched.look(**last_look, net2="MASTER")
+        (event,) = watched.events
+        assert (event.kind, event.cause, event.routers) == (EventKind.TRANSITION, cause, ("r",))
+
+
+def test_a_pair_that_nothing_rides_on_is_no_event():
+    watched = Watched()
+    watched.bindings = {}
+    watched.look("net1 net2", net1="MASTER", net2="BACKUP")
+    watched.look("net1 net2", net1="BACKUP", net2="MASTER")
+    assert watched.events == []
 
 
 def test_vrrp_alone_an_uplink_and_one_of_two_that_yields():
