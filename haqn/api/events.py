@@ -4,7 +4,7 @@
 plane sees packets. Of a takeover that nobody had planned it is the time that VRRP takes to notice (3.2 advertisement
 intervals), however long a host or a switch has really taken; of a planned one it is 0; of a time without a MASTER it is
 that time, to which only that is added which lasted a second or longer. `duration_ms` of a transition is the time for
-which both members seemed to be MASTER to the leader, or the dead one to be alive: most of it is the lifetime of a lease,
+which both members seemed to be MASTER to the leader, or the dead one to be alive: most of it is the life of a lease,
 and packets flow meanwhile.
 """
 
