@@ -149,8 +149,8 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "backend",
         default="linuxbridge",
-        help="How networks are carried, ports plugged and routers hosted: linuxbridge, noop (does nothing, says that all "
-        "is done and needs no root: to try the API out), or what another package brings (entry point group "
+        help="How networks are carried, ports plugged and routers hosted: linuxbridge, noop (does nothing, says that "
+        "all is done and needs no root: to try the API out), or what another package brings (entry point group "
         "haqn.agent.backends).",
     ),
     cfg.StrOpt("ha_address", default="", help="Address of this host that VRRP peers send to."),

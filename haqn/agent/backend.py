@@ -1,4 +1,4 @@
-"""L2 backends: how a host carries networks and plugs ports into them. One is chosen by `[agent] backend`.
+"""Backends: how a host carries networks, plugs ports into them, and hosts routers. One is chosen by `[agent] backend`.
 
 A backend is a function that is named in the entry point group `haqn.agent.backends`, so that a package can bring its
 own. Knows none of them.
@@ -7,11 +7,13 @@ own. Knows none of them.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from haqn.documents import NetworkDocument, PortDocument
+from haqn.agent.diff import OpenPairs
+from haqn.agent.routers import Built, OpenPairsNow
+from haqn.documents import NetworkDocument, PairDocument, PairReport, PortDocument, RouterDocument
 from haqn.exceptions import HostError
 
 GROUP = "haqn.agent.backends"
@@ -45,6 +47,66 @@ class PortDriver(Protocol):
         ...
 
 
+class RouterDriver(Protocol):
+    """Hosts routers; called from several threads, one router at a time each. Every method may be called again."""
+
+    def apply(self, router: RouterDocument, networks: Mapping[str, NetworkDocument], open_pairs: OpenPairsNow) -> Built:
+        """Build the router as the document says. Raises HostError, or MustWait (haqn.agent.routers)."""
+        ...
+
+    def remove(self, router_id: str) -> None:
+        """Let nothing of the router be left. Raises HostError."""
+        ...
+
+    def check_health(self) -> None:
+        """To be called once a second."""
+        ...
+
+    def found(self) -> set[str]:
+        """Ids of the routers that are on this host already."""
+        ...
+
+
+class PairDriver(Protocol):
+    """This host's half of its pairs: finds out who forwards, and says so."""
+
+    def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
+        """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped."""
+        ...
+
+    def report(self) -> list[PairReport]:
+        """What is so of each pair."""
+        ...
+
+    def open_pairs(self) -> OpenPairs:
+        """Who forwards at this moment."""
+        ...
+
+    def write_rows(self, by_group: Mapping[int, list[str]], *, keep_others: bool) -> None:
+        """What a takeover is to announce for each pair. `keep_others`: lines about other MACs stay."""
+        ...
+
+    def remake_gate(self) -> None:
+        """Shut out what somebody may have let in; what is open stays so."""
+        ...
+
+    def check_health(self) -> None:
+        """To be called once a second."""
+        ...
+
+    def tell_uplinks(self) -> None:
+        """Take into account which uplinks lead nowhere. To be called once a second."""
+        ...
+
+    def announce_again(self) -> None:
+        """Announce what is due. To be called again and again."""
+        ...
+
+    def is_busy(self) -> bool:
+        """Whether to look again soon."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSettings:
     """What the options say of this host."""
@@ -58,8 +120,11 @@ class BackendSettings:
 class Backend:
     networks: NetworkDriver
     ports: PortDriver
-    #: it makes bridges in this host's kernel (`haqn.agent.diff.bridge`), which routers can be connected to
+    #: it makes bridges in this host's kernel (`haqn.agent.diff.bridge`), which haqn's own routers can be connected to
     in_kernel: bool
+    #: how routers are hosted where it is not in the kernel; both, or none are
+    routers: RouterDriver | None = None
+    pairs: PairDriver | None = None
 
 
 def load(name: str, settings: BackendSettings) -> Backend:

@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from haqn.agent import desired as desired_module
 from haqn.agent import diff
 from haqn.agent.audit import Audit
-from haqn.agent.backend import NetworkDriver, PortDriver
+from haqn.agent.backend import NetworkDriver, PairDriver, PortDriver, RouterDriver
 from haqn.agent.desired import Desired
 from haqn.agent.diff import Key
 from haqn.agent.extensions import Extensions
 from haqn.agent.newcomers import Newcomers
-from haqn.agent.pairs import Pairs
-from haqn.agent.routers import Built, Routers
+from haqn.agent.routers import Built
 from haqn.agent.work import MustWait, Work
 from haqn.clock import Clock
 from haqn.documents import (
@@ -84,9 +83,9 @@ class AgentService:
         listing: Callable[[], Mapping[str, bytes] | None],
         report: Callable[[Status], None],
         networks: NetworkDriver,
-        routers: Routers,
+        routers: RouterDriver,
         ports: PortDriver,
-        pairs: Pairs | None,
+        pairs: PairDriver | None,
         workers: int,
         clock: Clock,
         extensions: Extensions,

@@ -130,9 +130,9 @@ def main(arguments: list[str] | None = None) -> int:
         if l2.in_kernel:
             make_gate(templates)
             _keep_ip_firewall_off_bridges()
-        elif "l3" in conf.agent.roles:
+        elif "l3" in conf.agent.roles and l2.routers is None:
             raise HostError(f"cannot host routers with [agent] backend {conf.agent.backend}: leave l3 out of roles")
-        if "l3" in conf.agent.roles:
+        if "l3" in conf.agent.roles and l2.routers is None:
             uplinks = _uplinks(conf, clock)
             pairs = Pairs(
                 PairsSettings(
@@ -158,9 +158,9 @@ def main(arguments: list[str] | None = None) -> int:
         listing=source.listing,
         report=source.report,
         networks=l2.networks,
-        routers=Routers(templates, physical_networks, _advertiser(conf)),
+        routers=l2.routers or Routers(templates, physical_networks, _advertiser(conf)),
         ports=l2.ports,
-        pairs=pairs,
+        pairs=l2.pairs if pairs is None else pairs,
         workers=conf.agent.workers,
         clock=clock,
         extensions=extensions.load(),

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from haqn.agent import backend
+from haqn.agent import backend, noop
 from haqn.cmd import agent as agent_program
 from haqn.coordination import keys
 from haqn.documents import Manifest, NetworkDocument, PortDocument, SyncReport, decode, encode
@@ -68,8 +68,10 @@ def test_without_privileges_a_noop_agent_has_done_everything_at_once(tmp_path, c
             log.close()
 
 
-def test_routers_need_a_kernel(configure, caplog):
-    assert agent_program.main(configure("roles = l3, bridge\nbackend = noop")) == 1
+def test_routers_need_a_kernel_or_a_backend_of_their_own(configure, caplog, monkeypatch):
+    somewhere = backend.Backend(networks=noop.NoNetworks(), ports=noop.NoPorts(), in_kernel=False)
+    monkeypatch.setattr(backend, "load", lambda *_: somewhere)
+    assert agent_program.main(configure("roles = l3, bridge\nbackend = elsewhere")) == 1
     assert "leave l3 out of roles" in caplog.text
 
 
