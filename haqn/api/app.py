@@ -98,14 +98,19 @@ def routes(
     )
 
 
-def create_app(database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts) -> App:
-    """The application of one process. What it is given must be started (and stopped) by the caller."""
+def create_app(
+    database: Database, live_state: LiveState, nudge: Nudge, conf: cfg.ConfigOpts, measured: Measured | None = None
+) -> App:
+    """The application of one process. What it is given must be started (and stopped) by the caller.
+
+    `measured` is what measures the answers, around all that is before this (`Measured.around`).
+    """
     added = extensions.load()
     resources = extensions.extended(RESOURCES, added)
     services = Services(database=database, settings=Settings.from_conf(conf), live_state=live_state, nudge=nudge)
     rules = [*ha.RULES, *(rule for extension in added for rule in extension.policies)]
     policy = Policy(conf, policies.defaults(resources, rules))
-    measured = Measured()
+    measured = measured or Measured()
     app: App = falcon.App(middleware=[measured, _Requests(conf, policy), Guard(resources, rules, database)])
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True

@@ -10,11 +10,17 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import falcon
 
+from haqn.api.requestid import ExcInfo
+
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+#: of the WSGI environment: what the API was asked for
+_RESOURCE = "haqn.resource"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -38,46 +44,63 @@ def end_sharing(_server: object) -> None:
 
 
 class Measured:
-    """Middleware and resource."""
+    """Counts and times every answer: of the API, and of what is before it. Also the resource that tells of them."""
 
     def __init__(self) -> None:
         import prometheus_client  # noqa: PLC0415 - see above
 
-        self._own = prometheus_client.CollectorRegistry()
+        self.registry = prometheus_client.CollectorRegistry()
         self._seconds = prometheus_client.Histogram(
             "haqn_api_request_seconds",
-            "Time to the end of an answer, by resource",
+            "Time to the end of an answer, by resource; `refused`: by limits or for want of an identity",
             ["method", "resource", "status"],
             buckets=_BUCKETS,
-            registry=self._own,
+            registry=self.registry,
         )
         self._in_flight = prometheus_client.Gauge(
             "haqn_api_requests_in_flight",
             "Requests that are being answered",
-            registry=self._own,
+            registry=self.registry,
             multiprocess_mode="livesum",
         )
 
-    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
-        request.context.began = time.monotonic()
-        self._in_flight.inc()
+    def around(self, app: WSGIApplication) -> WSGIApplication:
+        """`app`, measured."""
+
+        def measured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            began, classes = time.monotonic(), []
+
+            def start(
+                status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+            ) -> Callable[[bytes], object]:
+                classes.append(f"{status[0]}xx")
+                return start_response(status, headers, exc_info)
+
+            self._in_flight.inc()
+            try:
+                return app(environ, start)
+            finally:
+                self._in_flight.dec()
+                method = environ["REQUEST_METHOD"]
+                self._seconds.labels(
+                    method if method in falcon.HTTP_METHODS else "other",
+                    environ.get(_RESOURCE, "refused"),
+                    classes[-1] if classes else "5xx",
+                ).observe(time.monotonic() - began)
+
+        return measured
 
     def process_response(
-        self, request: falcon.Request, response: falcon.Response, _resource: object, _succeeded: bool
+        self, request: falcon.Request, _response: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
-        self._in_flight.dec()
-        # templates are few and known; paths are neither
-        resource = request.uri_template or "unknown"
-        method = request.method if request.method in falcon.HTTP_METHODS else "other"
-        self._seconds.labels(method, resource, f"{response.status_code // 100}xx").observe(
-            time.monotonic() - request.context.began
-        )
+        """Middleware of the API: say what was asked for. Templates are few and known; paths are neither."""
+        request.env[_RESOURCE] = request.uri_template or "unknown"
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         import prometheus_client  # noqa: PLC0415 - see above
         from prometheus_client import multiprocess  # noqa: PLC0415 - see above
 
-        registry = self._own
+        registry = self.registry
         if _DIRECTORY in os.environ:
             registry = prometheus_client.CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library has no type here

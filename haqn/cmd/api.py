@@ -45,9 +45,11 @@ def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
         pool_size=max(conf.database.max_pool_size, conf.api.threads),
         longest_statement=_PART_OF_SQL * conf.api.request_timeout,
     )
-    app = limits.by_project(create_app(database, live_state, nudge, conf), limits.from_conf(conf, "project", buckets))
+    measured = metrics.Measured()
+    api = create_app(database, live_state, nudge, conf, measured)
+    app = limits.by_project(api, limits.from_conf(conf, "project", buckets))
     app = limits.by_address(identity.authenticated(app, conf), limits.from_conf(conf, "address", buckets))
-    return requestid.identified(identity.behind_proxy(app, conf))
+    return measured.around(requestid.identified(identity.behind_proxy(app, conf)))
 
 
 class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicorn has no types
