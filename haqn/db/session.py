@@ -239,15 +239,15 @@ def translated() -> Iterator[None]:
 
 
 def _is_one_of(
-    error: exc.DBAPIError, sqlite: Container[int], postgresql: Container[str], mysql: Container[object]
+    error: exc.DBAPIError, sqlite: Container[int], postgresql: Container[object], mysql: Container[int]
 ) -> bool:
     """Whether the database's own code of the error is in its list."""
     original = error.orig
     sqlite_code = getattr(original, "sqlite_errorcode", None)
     if sqlite_code is not None:
         return sqlite_code & 0xFF in sqlite
-    sqlstate = getattr(original, "sqlstate", None)
-    if sqlstate is not None:
-        return sqlstate in postgresql
+    # pymysql's errors have a sqlstate, too, which says less
     arguments: Sequence[object] = getattr(original, "args", ())
-    return len(arguments) > 0 and arguments[0] in mysql
+    if arguments and isinstance(arguments[0], int):
+        return arguments[0] in mysql
+    return getattr(original, "sqlstate", None) in postgresql

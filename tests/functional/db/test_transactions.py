@@ -88,6 +88,27 @@ def test_a_writer_that_is_frozen_in_its_transaction_does_not_stop_the_others(url
         used.close()
 
 
+def test_who_has_waited_too_long_for_a_lock_tries_again(url, database, monkeypatch):
+    monkeypatch.setattr(session, "BUSY_TIMEOUT", 1.0)
+    waiting, tries, asked = Database(url), [], threading.Event()
+
+    def work(connection):
+        tries.append(1)
+        add_one(connection, "a")
+
+    sa.event.listen(waiting.engine, "handle_error", lambda _context: asked.set())
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with database.transaction() as connection:
+            add_one(connection, "a")
+            future = pool.submit(waiting.write, work)
+            while not asked.wait(0.5):  # the server ends a transaction whose process asks for nothing
+                connection.execute(sa.select(sequences)).all()
+        future.result(60)
+    waiting.close()
+    assert values(database)["a"] == 2
+    assert len(tries) >= (1 if database.engine.dialect.name == "sqlite" else 2)  # there, a writer waits at its start
+
+
 def test_a_serialization_failure_is_tried_again(database):
     """A writer whose snapshot is older than the row that it updates: PostgreSQL refuses it, the others let it wait."""
     tries = []
