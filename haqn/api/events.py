@@ -23,6 +23,7 @@ from haqn.api.resource import Resource
 from haqn.api.services import Services
 from haqn.db import ledger
 from haqn.db.clock import utcnow
+from haqn.db.session import Connection
 from haqn.db.store import Query
 from haqn.exceptions import InvalidInput
 
@@ -64,8 +65,8 @@ _NAMES = frozenset({"since", "until", "router_id", "project_id", "by"})
 class Events(Collection):
     """`/v2.0/haqn/events`."""
 
-    def _translated(self, query: Query) -> Query:
-        query = super()._translated(query)
+    def _translated(self, connection: Connection, query: Query) -> Query:
+        query = super()._translated(connection, query)
         return query if query.sort else dataclasses.replace(query, sort=[("number", True)])
 
 
