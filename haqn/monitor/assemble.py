@@ -10,7 +10,7 @@ from haqn.db.snapshot import AgentFact, Facts, FloatingIpFact, PortFact, RouterF
 from haqn.documents import Heartbeat, PairReport, SyncReport, to_plain
 from haqn.model import FIRST_EPOCH, Agent, AgentType, Pair, RouterRequest, VrrpState
 from haqn.monitor.observed import Reported
-from haqn.scheduler.view import LONG_AGO, Observation, Pin, Vacancy, View
+from haqn.scheduler.view import LONG_AGO, Death, Observation, Pin, Vacancy, View
 
 _ACTIVE = "ACTIVE"
 
@@ -45,6 +45,7 @@ def make_view(
         agents=agents,
         pairs=tuple(facts.placed.pairs.values()),
         bindings=tuple(facts.placed.bindings.values()),
+        deaths=tuple(Death(agent_id=agent_id, age=now - ended) for agent_id, ended in sorted(reported.ended.items())),
         pins=tuple(Pin(router_id=router, agent_id=agent) for router, agent in facts.placed.pins),
         routers=tuple(_known_request(facts, reported, router, known) for router in facts.wanted.routers.values()),
         observations=tuple(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from haqn.clock import Clock
@@ -51,6 +51,8 @@ class Reported:
     version: int
     #: agent id -> heartbeat; an agent is alive exactly as long as it is here
     beats: Mapping[str, Beat]
+    #: agent id -> when (monotonic seconds) its heartbeat was seen to end; not of agents that live
+    ended: Mapping[str, float] = field(default_factory=dict)
     #: (host, pair) -> report
     pairs: Mapping[tuple[str, int], Report]
     syncs: Mapping[str, SyncReport]
@@ -65,6 +67,7 @@ class Observed:
         self._version = 0
         self._beats: dict[str, Beat] = {}
         self._beat_ids: dict[str, str] = {}
+        self._ended: dict[str, float] = {}
         self._pairs: dict[tuple[str, int], Report] = {}
         #: host -> its report, with the key as it was read
         self._syncs: dict[str, tuple[SyncReport, KeyValue]] = {}
@@ -75,6 +78,7 @@ class Observed:
             return Reported(
                 version=self._version,
                 beats=dict(self._beats),
+                ended=dict(self._ended),
                 pairs=dict(self._pairs),
                 syncs={
                     host: sync
@@ -93,9 +97,12 @@ class Observed:
                     self._forget_beat(event.item.key)
                     known_as = agent_id(heartbeat.agent_type, heartbeat.host)
                     self._beat_ids[event.item.key] = known_as
+                    self._ended.pop(known_as, None)
                     self._beats[known_as] = Beat(heartbeat, event.item.lease, event.item.mod_revision)
             elif isinstance(event, Deleted):
-                self._forget_beat(event.before.key)
+                gone = self._forget_beat(event.before.key)
+                if gone is not None:
+                    self._ended[gone] = self._clock.monotonic()
             self._version += not isinstance(event, Synced)
 
     def on_reports(self, event: Event) -> None:
@@ -111,10 +118,12 @@ class Observed:
                     self._pairs.pop((host, int(object_id)), None)
             self._version += not isinstance(event, Synced)
 
-    def _forget_beat(self, key: str) -> None:
+    def _forget_beat(self, key: str) -> str | None:
+        """The id of the agent whose heartbeat was there."""
         known_as = self._beat_ids.pop(key, None)
         if known_as is not None:
             self._beats.pop(known_as, None)
+        return known_as
 
     def _note_report(self, item: KeyValue) -> None:
         host, kind, object_id = keys.split_observed(item.key)

@@ -79,10 +79,11 @@ class _Planner:
         """Whether a reaction to death has to wait; says so."""
         if not self.brake.reason:
             return False
-        self.held_by_brake = self.brake.reason
-        self._hold(subject, f"{wish}, but {self.brake.reason}")
         if self.brake.ends_in is not None:
             self.waits.append(self.brake.ends_in)
+        if not self.brake.usual:
+            self.held_by_brake = self.brake.reason
+            self._hold(subject, f"{wish}, but {self.brake.reason}")
         return True
 
     # -- roles follow VRRP ---------------------------------------------------------------

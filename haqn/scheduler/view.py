@@ -29,8 +29,12 @@ class Policy:
     scatter_width: int = 4
     #: nothing that reacts to death happens when more than this part of the agents (and two or more) are dead
     max_dead_fraction: float = 0.3
-    #: seconds; no death is believed for this long after the leader's sources came back
+    #: seconds; no death is believed for this long after the leader's sources came back, and deaths of this time count
+    #: together
     lease_ttl: float = 10.0
+    #: seconds for which nobody else must have died before a death is believed. A little more than the 0.5 s after which
+    #: etcd looks for leases that have ended: those of one cause come in one look or in several, one after the other
+    death_settle: float = 0.6
     #: seconds for which both members must report swapped roles before the designated role follows
     role_settle: float = 1.0
     #: routers that operations move at the same time
@@ -43,6 +47,15 @@ class Pin:
 
     router_id: str
     agent_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """The leader has seen the agent's lease end."""
+
+    agent_id: str
+    #: seconds ago
+    age: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +92,8 @@ class View:
     agents: tuple[Agent, ...] = ()
     pairs: tuple[Pair, ...] = ()
     bindings: tuple[Binding, ...] = ()
+    #: of dead agents; one that was dead before anybody looked is not in it
+    deaths: tuple[Death, ...] = ()
     pins: tuple[Pin, ...] = ()
     routers: tuple[RouterRequest, ...] = ()
     observations: tuple[Observation, ...] = ()

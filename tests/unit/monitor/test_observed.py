@@ -32,8 +32,12 @@ def test_a_heartbeat_comes_changes_and_goes():
     assert found[1].lease == 7
     observed.on_agents(Changed(item(key, b"nonsense", 2, lease=7), first))
     assert len(observed.look().beats) == 1, "whatever it says, its lease exists"
+    assert observed.look().ended == {}
     observed.on_agents(Deleted(first))
     assert observed.look().beats == {}
+    assert observed.look().ended == {agent_id(AgentType.L3, "net1"): 50.0}
+    observed.on_agents(Changed(first, None))
+    assert observed.look().ended == {}, "it lives again"
 
 
 def test_the_age_of_a_report_is_that_of_what_it_says():
