@@ -475,7 +475,7 @@ class RouterReschedulingFailed(Conflict):
 
 
 class AvailabilityZoneNotFound(NotFound):
-    message = "AvailabilityZone {availability_zone} could not be found."
+    message = "AvailabilityZone {availability_zone_id} could not be found."
 
 
 class InvalidDHCPAgent(AgentNotFound):

@@ -39,13 +39,12 @@ def _decorate(services: Services, rows: Sequence[Row]) -> None:
         }
 
 
-def _translate(services: Services, connection: Connection, filters: dict[str, Sequence[Any]]) -> dict[str, Any]:
-    """Turn the filter on `alive`, which SQL does not know, into one on the id."""
+def _translate(services: Services, filters: dict[str, Sequence[Any]]) -> dict[str, Any]:
+    """Add who lives, which SQL does not know, to the filter on `alive`."""
     if "alive" not in filters:
         return filters
-    values = filters.pop("alive")
-    ids = [i for i in agents.all_ids(connection) if (services.live_state.alive(i) is True) in values]
-    return {**filters, "among": [ids]}
+    living = services.live_state.living() or frozenset()
+    return {**filters, "alive": [(wanted, living) for wanted in filters["alive"]]}
 
 
 AGENT = Resource(
@@ -55,7 +54,6 @@ AGENT = Resource(
     update=agents.update,
     delete=agents.delete,
     decorate=_decorate,
-    live_filters=frozenset({"alive"}),
     translate=_translate,
     attributes=Attributes(
         "agent",
@@ -75,6 +73,8 @@ AGENT = Resource(
             Attribute(name="started_at", kind=_TIME),
             Attribute(name="heartbeat_timestamp", kind=_TIME),
             Attribute(name="resources_synced", kind=Only(None)),
+            # of messages, of which there are none
+            Attribute(name="resource_versions", kind=Only({})),
         ),
     ),
 )

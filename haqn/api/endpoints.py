@@ -99,16 +99,16 @@ class Collection:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         parameters = parameters_of(request)
         asked = listing.parse(self._resource, parameters, context_of(request))
+        query = self._translated(asked.query)
         with self._services.database.read() as connection:
-            query = self._translated(connection, asked.query)
             rows = self._resource.store.list(connection, query)
         shown = show_all(self._resource, self._services, rows, context_of(request), asked.fields)
         collection = self._resource.collection
         pages = listing.links(collection, request.prefix + request.path, parameters, query, rows)
         answer(response, {collection: shown, **pages})
 
-    def _translated(self, connection: Connection, query: Query) -> Query:
-        filters = self._resource.translate(self._services, connection, dict(query.filters))
+    def _translated(self, query: Query) -> Query:
+        filters = self._resource.translate(self._services, dict(query.filters))
         return dataclasses.replace(query, filters=filters)
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:

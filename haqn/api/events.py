@@ -23,7 +23,6 @@ from haqn.api.resource import Resource
 from haqn.api.services import Services
 from haqn.db import ledger
 from haqn.db.clock import utcnow
-from haqn.db.session import Connection
 from haqn.db.store import Query
 from haqn.exceptions import InvalidInput
 
@@ -65,8 +64,8 @@ _NAMES = frozenset({"since", "until", "router_id", "project_id", "by"})
 class Events(Collection):
     """`/v2.0/haqn/events`."""
 
-    def _translated(self, connection: Connection, query: Query) -> Query:
-        query = super()._translated(connection, query)
+    def _translated(self, query: Query) -> Query:
+        query = super()._translated(query)
         return query if query.sort else dataclasses.replace(query, sort=[("number", True)])
 
 

@@ -352,6 +352,10 @@ class Only(Kind):
 
     value: Any
 
+    def from_text(self, text: str) -> bool:
+        """Whether this is what all objects have; no text asks for what is not set, or empty."""
+        return Boolean().parse(text) is self.value if isinstance(self.value, bool) else text == ""
+
     def parse(self, value: object) -> Any:  # noqa: ANN401 the type of `value`
         if value != self.value or isinstance(value, bool) is not isinstance(self.value, bool):
             raise Invalid(f"only {self.value!r} is supported.")

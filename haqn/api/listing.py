@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from haqn.api.context import Context
-from haqn.api.kinds import Boolean, Invalid, Text, is_uuid
+from haqn.api.kinds import Boolean, Invalid, Kind, Only, Text
 from haqn.api.resource import Resource
-from haqn.db.store import Query, Row
+from haqn.db.store import NEVER, Query, Row
 from haqn.db.tags import FILTERS
 from haqn.exceptions import HTTPBadRequest, InvalidInput
 
@@ -102,12 +102,17 @@ def _filters(resource: Resource, parameters: Parameters, context: Context) -> di
         if (
             attribute is None
             or resource.attributes.hides(attribute, context)
-            or not _filterable(resource, attribute.key)
+            or not (isinstance(attribute.kind, Only) or resource.store.filterable(attribute.key))
         ):
             unknown.append(name)
             continue
         try:
-            filters.setdefault(attribute.key, []).extend(attribute.kind.from_text(text) for text in texts)
+            values = [attribute.kind.from_text(text) for text in texts]
+            if not isinstance(attribute.kind, Only):
+                filters.setdefault(attribute.key, []).extend(values)
+            # all objects have the same value
+            elif not any(values):
+                filters[NEVER] = []
         except Invalid as error:
             raise InvalidInput(error_message=f"{name}: {error}") from None
     if unknown:
@@ -121,10 +126,6 @@ def _words(name: str, text: str) -> list[str]:
         return [Text().parse(word) for word in text.split(",")]
     except Invalid as error:
         raise InvalidInput(error_message=f"{name}: {error}") from None
-
-
-def _filterable(resource: Resource, key: str) -> bool:
-    return key in resource.live_filters or resource.store.filterable(key)
 
 
 def _sort(resource: Resource, parameters: Parameters, context: Context) -> list[tuple[str, bool]]:
@@ -157,8 +158,11 @@ def _limit(parameters: Parameters) -> int | None:
 
 
 def _marker(resource: Resource, marker: str) -> str:
-    if not is_uuid(marker):
-        raise resource.store.missing(_ascii(marker)[1:-1])
+    kind: Kind = next((each.kind for each in resource.attributes.members if each.key == "id"), Text())
+    try:
+        kind.parse(marker)
+    except Invalid:
+        raise resource.store.missing(_ascii(marker)[1:-1]) from None
     return marker
 
 

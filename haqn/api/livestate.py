@@ -38,6 +38,10 @@ class LiveState(Protocol):
         """Whether the agent's lease exists."""
         ...
 
+    def living(self) -> frozenset[str] | None:
+        """The ids of the agents whose leases exist; None: not known."""
+        ...
+
     def pair_state(self, host: str, pair_id: int) -> VrrpState | None:
         """What keepalived on `host` last said about the pair."""
         ...
@@ -66,6 +70,9 @@ class NoLiveState:
         return False
 
     def alive(self, agent_id: str) -> bool | None:  # noqa: ARG002 the signature is LiveState's
+        return None
+
+    def living(self) -> frozenset[str] | None:
         return None
 
     def pair_state(self, host: str, pair_id: int) -> VrrpState | None:  # noqa: ARG002 the signature is LiveState's
@@ -115,6 +122,10 @@ class EtcdLiveState:
         if not self.known():
             return None
         return agent_id in self._agents
+
+    def living(self) -> frozenset[str] | None:
+        # a copy, made in one step: another thread changes the set
+        return frozenset(self._agents) if self.known() else None
 
     def pair_state(self, host: str, pair_id: int) -> VrrpState | None:
         report = self.pair_report(host, pair_id)

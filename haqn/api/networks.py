@@ -73,6 +73,8 @@ NETWORK = Resource(
             Attribute(name="availability_zone_hints", kind=Emptied(ListOf(Text(), most=16), []), post=True, default=()),
             Attribute(name="availability_zones", kind=ListOf(Text())),
             Attribute(name="port_security_enabled", kind=Boolean(), post=True, put=True, default=True),
+            # nothing makes a topology by itself, so no network is the one that it would begin with
+            Attribute(name="is_default", kind=Only(False), post=True, put=True),
             Attribute(name="ipv4_address_scope", kind=Only(None)),
             Attribute(name="ipv6_address_scope", kind=Only(None)),
             Attribute(name="qos_policy_id", kind=Only(None)),

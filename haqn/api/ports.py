@@ -62,7 +62,7 @@ def _decorate(services: Services, rows: Sequence[Row]) -> None:
     for row in rows:
         if (binding := row.get("router_binding")) is not None:
             row["binding_host_id"] = active_host(services.live_state, binding)
-        row["vif_type"] = "bridge" if row["binding_host_id"] else "unbound"
+        row["vif_type"] = ports.vif_type(row["binding_host_id"])
         row["vif_details"] = {"port_filter": False}
 
 

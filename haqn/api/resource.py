@@ -17,7 +17,7 @@ def _as_stored(_services: Services, _rows: Sequence[Row]) -> None:
     """Nothing is known of the rows but what is stored."""
 
 
-def _as_asked(_services: Services, _connection: Connection, filters: dict[str, Sequence[Any]]) -> dict[str, Any]:
+def _as_asked(_services: Services, filters: dict[str, Sequence[Any]]) -> dict[str, Any]:
     """All filters are the store's own."""
     return filters
 
@@ -37,9 +37,8 @@ class Resource:
     for_admins: bool = False
     #: adds to the rows what SQL does not know
     decorate: Callable[[Services, Sequence[Row]], None] = _as_stored
-    #: attributes that SQL does not know, but that `translate` can turn into filters of the store
-    live_filters: frozenset[str] = frozenset()
-    translate: Callable[[Services, Connection, dict[str, Sequence[Any]]], dict[str, Any]] = _as_asked
+    #: adds to the filters what SQL does not know
+    translate: Callable[[Services, dict[str, Sequence[Any]]], dict[str, Any]] = _as_asked
 
     @property
     def name(self) -> str:

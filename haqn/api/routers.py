@@ -73,6 +73,7 @@ ROUTER = Resource(
             Attribute(name="availability_zone_hints", kind=ListOf(Text(), most=16), post=True, default=()),
             Attribute(name="availability_zones", kind=ListOf(Text())),
             Attribute(name="flavor_id", kind=Only(None), post=True),
+            Attribute(name="service_type_id", kind=Only(None), post=True),
             Attribute(name="redundancy", kind=Text(16)),
             Attribute(name="redundancy_since", kind=Timestamp(), needs="redundancy"),
             Attribute(name="redundancy_reason", kind=Text(), needs="redundancy"),

@@ -34,16 +34,18 @@ _pins, _exclusions = tables.pins, tables.exclusions
 PRIORITIES = (2, 1)
 
 
-def _among(values: Sequence[Collection[str]]) -> sa.ColumnElement[bool]:
-    """Agents whose id is in one of the collections: how what is known outside SQL becomes a filter."""
-    return _agents.c.id.in_({agent_id for collection in values for agent_id in collection})
+def _alive(values: Sequence[tuple[bool, Collection[str]]]) -> sa.ColumnElement[bool]:
+    """Agents that are among those (true), or are not (false): who lives is not in SQL, but comes with the question."""
+    return sa.or_(
+        sa.false(), *(_agents.c.id.in_(living) if wanted else _agents.c.id.not_in(living) for wanted, living in values)
+    )
 
 
 STORE = Store(
     kind="agent",
     table=_agents,
     not_found=AgentNotFound,
-    conditions={"among": _among},
+    conditions={"alive": _alive},
     # where Neutron's agents of the type listen for messages
     computed={"topic": sa.case((_agents.c.agent_type == str(AgentType.L3), "l3_agent"), else_="N/A")},
 )
@@ -82,11 +84,6 @@ def delete(connection: Connection, _settings: Settings, agent_id: str) -> None:
         raise AgentInUse(agent_id=agent_id, reason=f"router {bound} is bound to it")
     connection.execute(_pairs.delete().where(own))
     STORE.delete(connection, agent_id)
-
-
-def all_ids(connection: Connection) -> list[str]:
-    """The ids of all agents that were ever registered and not deleted."""
-    return list(connection.scalars(sa.select(_agents.c.id)))
 
 
 def routers_on(connection: Connection, agent_id: str) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import outbox, tables, tags, zones
+from haqn.db import contains, outbox, tables, tags, zones
 from haqn.db.owners import DeviceOwner
 from haqn.db.session import Connection
 from haqn.db.settings import Settings
@@ -39,12 +39,21 @@ def _load_subnets(connection: Connection, rows: Sequence[Row]) -> None:
         by_id[child["network_id"]]["subnets"].append(child["id"])
 
 
+def _with_subnets(values: Sequence[str]) -> sa.ColumnElement[bool]:
+    return sa.exists().where(tables.subnets.c.network_id == _networks.c.id, tables.subnets.c.id.in_(values))
+
+
 STORE = Store(
     kind="network",
     table=_networks,
     not_found=NetworkNotFound,
     children={"subnets": _load_subnets, "availability_zones": zones.load_of_networks, **tags.CHILDREN},
-    conditions=tags.conditions(_networks),
+    conditions={
+        "subnets": _with_subnets,
+        "availability_zone_hints": contains.with_words(_networks.c.availability_zone_hints),
+        "availability_zones": zones.networks_in,
+        **tags.conditions(_networks),
+    },
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import associations, ipam, portoptions, securitygroups, tables, tags
+from haqn.db import associations, contains, ipam, portoptions, securitygroups, tables, tags
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import ROUTER_OWNERS, SERVICE_OWNERS
 from haqn.db.session import Connection
@@ -19,6 +19,8 @@ from haqn.exceptions import InvalidInput, MacAddressInUse, PortNotFound, Service
 
 _ports = tables.ports
 _allocations = tables.ip_allocations
+#: `binding:vif_type`, as Nova knows it.
+_BOUND, _UNBOUND = "bridge", "unbound"
 #: What may be changed on a port that belongs to a router or a floating IP.
 _SERVICE_PORT_CHANGES = frozenset({"name", "description", "admin_state_up"})
 
@@ -71,11 +73,8 @@ def router_hosts(connection: Connection, router_ids: set[str]) -> dict[str, Row]
 
 def _with_fixed_ip(values: Sequence[tuple[str, str]]) -> sa.ColumnElement[bool]:
     """Ports with an address that meets every key of `values` ((subnet_id|ip_address|ip_address_substr, text))."""
-    by_key: dict[str, list[str]] = {}
-    for key, text in values:
-        by_key.setdefault(key, []).append(text)
     meets = [_allocations.c.port_id == _ports.c.id]
-    for key, texts in by_key.items():
+    for key, texts in contains.by_name(values):
         if key == "ip_address_substr":
             meets.append(sa.or_(*(_allocations.c.ip_address.contains(text, autoescape=True) for text in texts)))
         else:
@@ -102,6 +101,22 @@ def _on_host(values: Sequence[str]) -> sa.ColumnElement[bool]:
     )
 
 
+def vif_type(host: str) -> str:
+    """How a port is plugged on the host that it is bound to; "": it is bound to none."""
+    return _BOUND if host else _UNBOUND
+
+
+def _of_vif_type(values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Ports that are plugged in one of these ways. A router's port is bound as soon as its router is."""
+    of_router = _ports.c.device_owner.in_(ROUTER_OWNERS)
+    bound = sa.or_(
+        sa.and_(sa.not_(of_router), _ports.c.binding_host_id != ""),
+        sa.and_(of_router, _ports.c.device_id.in_(sa.select(tables.bindings.c.router_id))),
+    )
+    by_type = {_BOUND: bound, _UNBOUND: sa.not_(bound)}
+    return sa.or_(sa.false(), *(by_type[value] for value in values if value in by_type))
+
+
 STORE = Store(
     kind="port",
     table=_ports,
@@ -113,9 +128,11 @@ STORE = Store(
         **tags.CHILDREN,
     },
     conditions={
+        "allowed_address_pairs": contains.with_objects(_ports.c.allowed_address_pairs),
         "binding_host_id": _on_host,
         "fixed_ips": _with_fixed_ip,
         "security_groups": securitygroups.with_port_groups,
+        "vif_type": _of_vif_type,
         **tags.conditions(_ports),
     },
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import associations, ipam, ports, redundancy, tables, tags, zones
+from haqn.db import associations, contains, ipam, ports, redundancy, tables, tags, zones
 from haqn.db.addresses import Subnet
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import INTERFACE_OWNERS, ROUTER_OWNERS, DeviceOwner, interface_owner
@@ -17,6 +18,7 @@ from haqn.db.store import Row, Store, select_in
 from haqn.exceptions import BadRequest, InvalidRoutes, RouterInUse, RouterNotFound
 from haqn.model import AgentType
 
+_routers = tables.routers
 _ports = tables.ports
 _allocations = tables.ip_allocations
 _subnets = tables.subnets
@@ -44,9 +46,30 @@ def _gateway_info(network_id: str, enable_snat: bool, fixed_ips: list[Row]) -> R
     return {"network_id": network_id, "enable_snat": enable_snat, "external_fixed_ips": fixed_ips}
 
 
+def _with_gateway(values: Sequence[tuple[str, Any] | None]) -> sa.ColumnElement[bool]:
+    """Routers whose gateway meets every name of `values` ((network_id|enable_snat|external_fixed_ips, value)); None:
+    routers without a gateway."""
+    without = _routers.c.gateway_port_id.is_(None)
+    asked = [value for value in values if value is not None]
+    if not asked:
+        return without
+    meets = [sa.not_(without)]
+    for name, wanted in contains.by_name(asked):
+        if name == "enable_snat":
+            meets.append(_routers.c.enable_snat.in_(wanted))
+        elif name == "network_id":
+            on_network = sa.select(_ports.c.id).where(_ports.c.network_id.in_(wanted))
+            meets.append(_routers.c.gateway_port_id.in_(on_network))
+        else:
+            own = [_allocations.c[key].in_(texts) for key, texts in contains.by_name(wanted)]
+            meets.append(_routers.c.gateway_port_id.in_(sa.select(_allocations.c.port_id).where(*own)))
+    condition = sa.and_(*meets)
+    return condition if len(asked) == len(values) else sa.or_(condition, without)
+
+
 STORE = Store(
     kind="router",
-    table=tables.routers,
+    table=_routers,
     not_found=RouterNotFound,
     children={
         "external_gateway_info": _load_gateways,
@@ -54,7 +77,14 @@ STORE = Store(
         "redundancy": redundancy.load,
         **tags.CHILDREN,
     },
-    conditions={"redundancy": redundancy.among, **tags.conditions(tables.routers)},
+    conditions={
+        "availability_zone_hints": contains.with_words(_routers.c.availability_zone_hints),
+        "availability_zones": zones.routers_in,
+        "external_gateway_info": _with_gateway,
+        "redundancy": redundancy.among,
+        "routes": contains.with_objects(_routers.c.routes),
+        **tags.conditions(_routers),
+    },
 )
 
 

@@ -29,6 +29,8 @@ Condition = Callable[[Sequence[Any]], sa.ColumnElement[bool]]
 
 #: The filter of lists by the time of the last change.
 CHANGED_SINCE = "changed_since"
+#: The filter that no row meets, whatever its values.
+NEVER = "never"
 #: SQLite takes 32766 variables in a statement, PostgreSQL 65535.
 _CHUNK = 10000
 
@@ -167,6 +169,8 @@ class Store:
     def _condition(self, name: str, values: Sequence[Any]) -> sa.ColumnElement[bool]:
         if name in self.conditions:
             return self.conditions[name](values)
+        if name == NEVER:
+            return sa.false()
         if name == CHANGED_SINCE:
             return sa.and_(self.table.c.updated_at >= max(values))
         column = self.computed[name] if name in self.computed else self.table.c[name]
@@ -178,7 +182,8 @@ class Store:
         if name in self.computed:
             return self.computed[name]
         column = self.table.c[name]
-        if not column.nullable:
+        # what a subquery computes has no word on that, and must never be NULL
+        if not getattr(column, "nullable", False):
             return column
         # databases disagree on where NULL sorts, and a marker cannot be compared with it
         return sa.func.coalesce(column, -1 if isinstance(column.type, sa.Integer) else "")

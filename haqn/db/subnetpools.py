@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from haqn.db import prefixes, tables, tags
+from haqn.db import contains, prefixes, tables, tags
 from haqn.db.addresses import IpNetwork
 from haqn.db.prefixes import BOUNDS
 from haqn.db.session import Connection
@@ -40,7 +40,7 @@ STORE = Store(
     table=_pools,
     not_found=SubnetPoolNotFound,
     children=tags.CHILDREN,
-    conditions=tags.conditions(_pools),
+    conditions={"prefixes": contains.with_words(_pools.c.prefixes), **tags.conditions(_pools)},
     computed={"is_default": _pools.c.default_of.is_not(None)},
 )
 

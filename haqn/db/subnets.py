@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from haqn.db import ipam, subnetpools, tables, tags
+from haqn.db import contains, ipam, subnetpools, tables, tags
 from haqn.db.addresses import IpNetwork, Pool, hosts, is_automatic, is_of_host, number, text
 from haqn.db.networks import STORE as NETWORKS
 from haqn.db.owners import INTERFACE_OWNERS
@@ -44,12 +44,24 @@ def _load_pools(connection: Connection, rows: Sequence[Row]) -> None:
         by_id[child["subnet_id"]]["allocation_pools"].append({"start": child["first_ip"], "end": child["last_ip"]})
 
 
+def _with_pool(values: Sequence[tuple[str, str]]) -> sa.ColumnElement[bool]:
+    """Subnets with a pool that meets every key of `values` ((start|end, address))."""
+    columns = {"start": _pools.c.first_ip, "end": _pools.c.last_ip}
+    meets = [columns[name].in_(addresses) for name, addresses in contains.by_name(values)]
+    return sa.exists().where(_pools.c.subnet_id == tables.subnets.c.id, *meets)
+
+
 STORE = Store(
     kind="subnet",
     table=tables.subnets,
     not_found=SubnetNotFound,
     children={"allocation_pools": _load_pools, **tags.CHILDREN},
-    conditions=tags.conditions(tables.subnets),
+    conditions={
+        "allocation_pools": _with_pool,
+        "dns_nameservers": contains.with_words(tables.subnets.c.dns_nameservers),
+        "host_routes": contains.with_objects(tables.subnets.c.host_routes),
+        **tags.conditions(tables.subnets),
+    },
 )
 
 

@@ -9,6 +9,7 @@ from haqn.db import schema, tables
 from haqn.db.session import Database
 from tests.functional.sql import SERVERS, database_maker
 from tests.unit.api import (
+    test_filters,
     test_floatingips,
     test_ha,
     test_ipv6,
@@ -24,8 +25,8 @@ from tests.unit.api import (
 from tests.unit.api.conftest import add_agent, api, app, bind, conf, live_state, nudge  # noqa: F401 fixtures
 
 _MODULES = (
-    *(test_floatingips, test_ha, test_ipv6, test_lists, test_portoptions, test_ports, test_quotas, test_subnetpools),
-    test_tenancy,
+    *(test_filters, test_floatingips, test_ha, test_ipv6, test_lists, test_portoptions, test_ports, test_quotas),
+    *(test_subnetpools, test_tenancy),
 )
 
 

@@ -34,6 +34,9 @@ class FakeLiveState:
     def alive(self, agent_id):
         return self.alive_agents.get(agent_id)
 
+    def living(self):
+        return frozenset(name for name, alive in self.alive_agents.items() if alive) if self.alive_agents else None
+
     def pair_state(self, host, pair_id):
         return self.pair_states.get((host, pair_id))
 

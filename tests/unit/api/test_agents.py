@@ -38,6 +38,7 @@ def test_an_agent_says_what_it_is(api, add_agent, live_state):
         "started_at": "2026-01-02 03:04:05",
         "heartbeat_timestamp": "2026-01-02 03:04:05",
         "resources_synced": None,
+        "resource_versions": {},
     }
     assert api.get("agents")["agents"] == [agent]
 

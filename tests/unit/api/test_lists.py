@@ -50,7 +50,6 @@ def test_filters(api, networks):
     "query",
     [
         {"color": "red"},
-        {"subnets": "x"},
         {"shared": "perhaps"},
         {"revision_number": "x"},
         {"provider:segmentation_id": "9" * 30},

@@ -21,8 +21,8 @@ def test_zones_are_where_agents_are(api, add_agent, live_state):
     one = add_agent("net1", availability_zone="a")
     down = add_agent("net2", availability_zone="b", admin_state_up=False)
     dead = add_agent("net3", availability_zone="c")
-    add_agent("c1", AgentType.LINUX_BRIDGE, availability_zone="a")
-    live_state.alive_agents = {one: True, down: True, dead: False}
+    bridge = add_agent("c1", AgentType.LINUX_BRIDGE, availability_zone="a")
+    live_state.alive_agents = {one: True, down: True, dead: False, bridge: True}
     a = ("a", "router", "available")
     assert zones(api) == {
         a,
