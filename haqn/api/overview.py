@@ -161,7 +161,7 @@ class AgentOverview:
 def _describe_agents(services: Services, only: str | None = None) -> list[dict[str, Any]]:
     live_state = services.live_state
     with services.database.read() as connection:
-        rows = [row for row in overview.l3_agents(connection) if only in (None, row["id"])]
+        rows = overview.l3_agents(connection, only)
         loads = overview.loads(connection)
         pairs = overview.pairs_with_routers(connection)
         last = redundancy.last_members(connection, [row["id"] for row in rows])

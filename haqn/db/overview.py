@@ -51,9 +51,11 @@ def hosting(connection: Connection, router_ids: Collection[str]) -> dict[str, Ho
     return found
 
 
-def l3_agents(connection: Connection) -> list[Row]:
-    """All of them, by host."""
+def l3_agents(connection: Connection, only: str | None = None) -> list[Row]:
+    """All of them, by host; or the one with this id, if there is one."""
     statement = sa.select(_agents).where(_agents.c.agent_type == AgentType.L3).order_by(_agents.c.host)
+    if only is not None:
+        statement = statement.where(_agents.c.id == only)
     return [dict(row) for row in connection.execute(statement).mappings()]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import sqlalchemy as sa
 
 
 @pytest.fixture
@@ -138,35 +137,3 @@ def test_links_are_only_given_with_a_limit(api, networks):
 def test_an_unknown_marker_is_not_found(api, networks):
     api.get("networks", 404, marker="nothing")
     api.get("networks", 404, marker="0" * 32)
-
-
-@pytest.mark.parametrize("collection", ["networks", "subnets", "ports", "routers", "agents"])
-def test_the_number_of_statements_does_not_grow_with_the_list(api, database, add_agent, bind, collection):
-    def populate(number):
-        _, subnet = api.network(f"10.{number}.0.0/24")
-        external, _ = api.external(f"203.0.{number}.0/24", f"ext{number}")
-        router = api.post("routers", external_gateway_info={"network_id": external["id"]})
-        api.act(f"routers/{router['id']}/add_router_interface", subnet_id=subnet["id"])
-        bind(router["id"], add_agent(f"net{number}"))
-
-    def statements():
-        seen = []
-
-        def note(_connection, _cursor, statement, *_):
-            if statement.startswith("SELECT"):
-                seen.append(statement)
-
-        sa.event.listen(database.engine, "before_cursor_execute", note)
-        try:
-            listed = api.get(collection)[collection]
-        finally:
-            sa.event.remove(database.engine, "before_cursor_execute", note)
-        return len(listed), len(seen)
-
-    populate(1)
-    few, statements_for_few = statements()
-    for number in range(2, 6):
-        populate(number)
-    many, statements_for_many = statements()
-    assert many == 5 * few
-    assert statements_for_many == statements_for_few <= 5
