@@ -77,11 +77,11 @@ def _sqlite(element: _Has, compiler: SQLCompiler, **options: Any) -> str:  # noq
     column = process(column_clause)
     is_object = f"json_type({process(wanted_clause)}, '$[0]') = 'object'"
     differs = (
-        f"EXISTS (SELECT 1 FROM json_each({process(wanted_clause)}, '$[0]') AS haqn_wanted "
-        "WHERE json_extract(haqn_has.value, '$.' || haqn_wanted.key) IS NOT haqn_wanted.value)"  # noqa: S608 variables
+        f"EXISTS (SELECT 1 FROM json_each({process(wanted_clause)}, '$[0]') AS haqn_wanted "  # noqa: S608 variables
+        "WHERE json_extract(haqn_has.value, '$.' || haqn_wanted.key) IS NOT haqn_wanted.value)"
     )
     is_word = f"haqn_has.value = json_extract({process(wanted_clause)}, '$[0]')"
     return (
-        f"EXISTS (SELECT 1 FROM json_each({column}) AS haqn_has "
-        f"WHERE CASE WHEN {is_object} THEN NOT {differs} ELSE {is_word} END)"  # noqa: S608 variables and a column
+        f"EXISTS (SELECT 1 FROM json_each({column}) AS haqn_has "  # noqa: S608 variables, and a column
+        f"WHERE CASE WHEN {is_object} THEN NOT {differs} ELSE {is_word} END)"
     )

@@ -16,7 +16,7 @@ from haqn.model import AgentType
 
 #: what has no members, or always the same ones
 NO_LISTS = {"", "extensions", "haqn/monitor"}
-#: lists that are part of an object, and whether they grow here (a router has two agents at most, a network no DHCP agent)
+#: lists that are part of an object, and whether they grow here: a router has two agents at most, no network has any
 PARTS = {
     "agents/{agent}/l3-routers": True,
     "agents/{agent}/dhcp-networks": False,
