@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from haqn import logs
 from haqn.agent import backend, noop
 from haqn.cmd import agent as agent_program
 from haqn.coordination import keys
@@ -25,8 +26,9 @@ SETTINGS = backend.BackendSettings(tunnel_address="192.0.2.1", physical_networks
 
 
 @pytest.fixture
-def configure(tmp_path):
-    """The arguments for an agent whose section says this."""
+def configure(tmp_path, monkeypatch):
+    """The arguments for an agent whose section says this; if it runs in the test's own process, it logs to pytest."""
+    monkeypatch.setattr(logs, "setup", lambda *_: None)
 
     def configure(section, endpoints="127.0.0.1:1"):
         path = tmp_path / "haqn.conf"
