@@ -173,6 +173,13 @@ AGENT_OPTS: list[cfg.Opt] = [
     ),
     cfg.StrOpt("availability_zone", default="nova", help="Zone that this host fails with."),
     cfg.IntOpt("max_routers", min=0, help="Most routers that this agent takes. Default: no limit."),
+    cfg.IntOpt(
+        "memory_reserve",
+        default=128,
+        min=0,
+        help="MiB of memory that must be available on the host (MemAvailable of /proc/meminfo) for this agent to take "
+        "more routers; those that it has stay. 0: however little is.",
+    ),
     cfg.ListOpt("allowed_routers", default=[], help="Routers (ids) that this agent takes. Default: all."),
     cfg.ListOpt("allowed_networks", default=[], help="Gateway networks (ids) that this agent takes. Default: all."),
     cfg.IntOpt("workers", default=4, min=1, help="Routers that are worked on at once."),

@@ -61,6 +61,8 @@ class Heartbeat:
     max_routers: int | None = None
     allowed_routers: tuple[str, ...] = ()
     allowed_networks: tuple[str, ...] = ()
+    #: why the host takes no more routers at this moment; empty: it does
+    full: str = ""
     #: number of routers built on the host (refreshed rarely; the exact number is in SQL)
     routers: int = 0
     version: int = 1

@@ -89,6 +89,8 @@ class Agent:
     physical_networks: frozenset[str] = frozenset()
     #: None: no limit of its own
     max_routers: int | None = None
+    #: why it takes no more at this moment, by its own word; empty: it does
+    full: str = ""
     #: empty: every router (network) is allowed
     allowed_routers: frozenset[str] = frozenset()
     allowed_networks: frozenset[str] = frozenset()

@@ -24,10 +24,11 @@ _LOAD_PAUSE = 10.0
 class Source:
     """One host's connection to the control plane. Start it in the process that uses it."""
 
-    def __init__(self, etcd: Etcd, host: str, ttl: int, clock: Clock) -> None:
-        """`ttl`: of the lease, in seconds."""
+    def __init__(self, etcd: Etcd, host: str, ttl: int, clock: Clock, why_full: Callable[[], str] = lambda: "") -> None:
+        """`ttl`: of the lease, in seconds. `why_full`: why the host takes no more routers; asked once a second."""
         self._host = host
         self._clock = clock
+        self._why_full = why_full
         self._poke: Callable[[], None] = lambda: None
         self._changed = threading.Event()
         self._session = Session(etcd, ttl)
@@ -44,7 +45,7 @@ class Source:
     def start(self, heartbeats: Iterable[Heartbeat], poke: Callable[[], None]) -> None:
         """`poke` is called from another thread when documents have changed."""
         self._poke = poke
-        self._heartbeats = list(heartbeats)
+        self._heartbeats = [replace(heartbeat, full=self._why_full()) for heartbeat in heartbeats]
         self._beat()
         self._informer.start()
         self._session.start()
@@ -60,11 +61,14 @@ class Source:
             self._session.register(keys.agent(heartbeat.agent_type, heartbeat.host), encode(heartbeat))
 
     def _tell_load(self) -> None:
-        """Heartbeats carry the load, but a change of it is not worth a write each time."""
-        now = self._clock.monotonic()
-        if self._heartbeats and self._heartbeats[0].routers != self._routers and now - self._load_told_at > _LOAD_PAUSE:
+        """Heartbeats carry the load, but a change of it is not worth a write each time; that the host is full is."""
+        if not self._heartbeats:
+            return
+        now, full, told = self._clock.monotonic(), self._why_full(), self._heartbeats[0]
+        has_waited = now - self._load_told_at > _LOAD_PAUSE
+        if (full and not told.full) or (has_waited and (full, self._routers) != (told.full, told.routers)):
             self._load_told_at = now
-            self._heartbeats = [replace(heartbeat, routers=self._routers) for heartbeat in self._heartbeats]
+            self._heartbeats = [replace(beat, routers=self._routers, full=full) for beat in self._heartbeats]
             self._beat()
 
     def listing(self) -> dict[str, bytes] | None:

@@ -17,6 +17,7 @@ from haqn import conf as haqn_conf
 from haqn import logs, metrics, servicemanager, templating
 from haqn.agent import backend, extensions
 from haqn.agent.advertiser import Advertiser
+from haqn.agent.memory import Watermark
 from haqn.agent.metrics import AgentMetrics
 from haqn.agent.pairs import Pairs, PairsSettings, make_gate
 from haqn.agent.probe import probe
@@ -153,7 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
         LOG.error("%s", error)
         return 1
     started_at = isoformat(clock.utcnow())
-    source = Source(Etcd.from_conf(conf), conf.host, conf.etcd.lease_ttl, clock)
+    watermark = Watermark(conf.agent.memory_reserve)
+    source = Source(Etcd.from_conf(conf), conf.host, conf.etcd.lease_ttl, clock, watermark.why_full)
     service = AgentService(
         listing=source.listing,
         report=source.report,

@@ -42,6 +42,7 @@ def _agent(row: Row) -> Agent:
         zone=beat.get("zone", ""),
         physical_networks=frozenset(beat.get("physical_networks", ())),
         max_routers=beat.get("max_routers"),
+        full=beat.get("full", ""),
         allowed_routers=frozenset(beat.get("allowed_routers", ())),
         allowed_networks=frozenset(beat.get("allowed_networks", ())),
     )

@@ -211,6 +211,7 @@ def _agent(fact: AgentFact, *, alive: bool) -> Agent:
         tunnel_address=beat.get("tunnel_address", ""),
         physical_networks=frozenset(beat.get("physical_networks", ())),
         max_routers=beat.get("max_routers"),
+        full=beat.get("full", ""),
         allowed_routers=frozenset(beat.get("allowed_routers", ())),
         allowed_networks=frozenset(beat.get("allowed_networks", ())),
     )

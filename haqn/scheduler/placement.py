@@ -66,7 +66,9 @@ def why_refused(agent: Agent, router_id: str) -> str:
 
 
 def why_full(agent: Agent, routers: int) -> str:
-    """Why the agent, which has that many routers (active and standby), takes no more."""
+    """Why the agent, which has that many routers (active and standby), takes no more; those that it has stay."""
+    if agent.full:
+        return f"full ({agent.full})"
     if agent.max_routers is not None and routers >= agent.max_routers:
         return f"full ({agent.max_routers} routers)"
     return ""

@@ -171,6 +171,7 @@ def test_a_pin_that_the_agent_cannot_carry_out(api, add_agent, bind):
     heartbeat = {"zone": "a", "physical_networks": ["other"], "max_routers": 1, "allowed_routers": []}
     full, elsewhere = add_agent("net1", heartbeat=heartbeat), add_agent("net2", heartbeat={"zone": "b"})
     picky = add_agent("net3", heartbeat={"allowed_routers": [UNKNOWN]})
+    short = add_agent("net4", heartbeat={"zone": "", "full": "less than 128 MiB of memory left"})
     network, _ = api.external()
     plain, hinted, routed = (
         api.post("routers"),
@@ -189,6 +190,9 @@ def test_a_pin_that_the_agent_cannot_carry_out(api, add_agent, bind):
     assert "zone" in refusal(elsewhere, hinted)
     assert "physical network ext" in refusal(full, routed)
     assert "not allowed" in refusal(picky, plain)
+    assert "full (less than 128 MiB of memory left)" in refusal(short, plain)
+    shown = api.get(f"agents/{short}")["agent"]["configurations"]
+    assert shown["full"] == "less than 128 MiB of memory left"
     api.call("POST", f"agents/{elsewhere}/l3-routers", 201, {"router_id": plain["id"]})
 
 

@@ -20,7 +20,7 @@ from haqn.scheduler.view import Observation, Vacancy
 from tests.unit.monitor.facts import agent_fact, facts, heartbeat, network, pair, port, report, reported, router
 
 NET1, NET2 = (agent_id(AgentType.L3, host) for host in ("net1", "net2"))
-AGENTS = [agent_fact("net1", physical_networks=("public",), zone="a", max_routers=7), agent_fact("net2")]
+AGENTS = [agent_fact("net1", physical_networks=("public",), zone="a", max_routers=7, full="!"), agent_fact("net2")]
 FLOATING_IP = FloatingIpFact(
     id="fip", router_id="r1", floating_ip_address="203.0.113.9", fixed_ip_address="10.0.0.9", status="DOWN"
 )
@@ -56,7 +56,7 @@ def test_an_agent_is_alive_exactly_while_its_heartbeat_exists():
     made = view(cluster(), reported(alive=["net1"]))
     first, second = sorted(made.agents, key=lambda agent: agent.host)
     assert (first.alive, second.alive) == (True, False)
-    assert (first.zone, first.max_routers, first.physical_networks) == ("a", 7, frozenset({"public"}))
+    assert (first.zone, first.max_routers, first.full, first.physical_networks) == ("a", 7, "!", frozenset({"public"}))
     assert made.since_leadership == 3.0
 
 
