@@ -230,3 +230,69 @@ def test_agents(shell, agents, server):
     assert priorities == {"net2": 2, "net1": 1}
     connection.close()
     shell.do("router delete r1")
+
+
+def test_agents_are_deleted_and_have_no_dhcp(shell, agents, private):
+    net1 = agents["net1"]
+    router = shell.ok("router create r1")
+    shell.do(f"network agent add router --l3 {net1} r1")
+    assert shell.ok("network agent list --network private") == []
+    assert shell.ok(f"network list --agent {net1}") == []
+    # the SDK does not look at the answer: 404, as for any agent that serves no DHCP
+    shell.do(f"network agent add network --dhcp {net1} private")
+    assert shell.ok(f"network list --agent {net1}") == []
+    assert "No Agent found" in shell.fails("network agent show nothing")
+    shell.do(f"network agent remove router --l3 {net1} r1")
+    shell.do(f"network agent delete {net1} {agents['net2']}")
+    assert names(shell.ok("network agent list"), "Host") == {"net3"}
+    assert "1 of 1 network agents failed to delete" in shell.fails(f"network agent delete {net1}")
+    shell.do(f"router delete {router['id']}")
+
+
+def test_tags_of_each_resource(shell, public, private):
+    made = {
+        "router": "router create",
+        "port": "port create --network private",
+        "security group": "security group create",
+        "subnet pool": "subnet pool create --pool-prefix 10.64.0.0/16",
+        "subnet": "subnet create --network public --subnet-range 192.0.2.0/24",
+    }
+    for kind, create in made.items():
+        red = shell.ok(f"{create} --tag red --tag big {kind.replace(' ', '-')}-red")
+        assert sorted(red["tags"]) == ["big", "red"]
+        name = red["name"]
+        shell.do(f"{kind} set --tag old {name}")
+        shell.do(f"{kind} unset --tag big {name}")
+        assert names(shell.ok(f"{kind} list --tags red,old")) == {name}
+        assert names(shell.ok(f"{kind} list --any-tags red,blue")) == {name}
+        assert name not in names(shell.ok(f"{kind} list --not-tags red,old"))
+        assert name not in names(shell.ok(f"{kind} list --not-any-tags red,blue"))
+        shell.do(f"{kind} unset --all-tag {name}")
+        assert shell.ok(f"{kind} show {name}")["tags"] == []
+        shell.do(f"{kind} delete {name}")
+    floating = shell.ok("floating ip create --tag red public")
+    assert names(shell.ok("floating ip list --tags red"), "ID") == {floating["id"]}
+    shell.do(f"floating ip delete {floating['id']}")
+
+
+def test_what_goes_wrong_is_told(shell, public, private):
+    for _ in range(2):
+        shell.ok("network create twin")
+    twins = [entry["ID"] for entry in shell.ok("network list --name twin")]
+    assert "More than one" in shell.fails("network show twin")
+    assert "No Network found" in shell.fails("port create --network nothing p")
+    assert "not a valid IP subnet" in shell.fails("subnet create --network private --subnet-range 10.0.0.0/99 bad")
+    assert "Invalid input for mac_address" in shell.fails("port create --network private --mac-address x bad")
+    shell.ok("port create --network private --fixed-ip ip-address=10.0.0.9 first")
+    taken = shell.fails("port create --network private --fixed-ip ip-address=10.0.0.9 second")
+    assert "already allocated" in taken
+    assert "409" in taken
+    assert "ports still in use" in shell.fails("network delete private")
+    shell.ok("router create wrong")
+    assert "is not" in shell.fails("router set --external-gateway private wrong")
+    assert "No Router found" in shell.fails("router add subnet nothing private-v4")
+    assert "1 of 2 routers failed to delete" in shell.fails("router delete wrong nothing")
+    assert "No Router found" in shell.fails("router show wrong")
+    assert "is not" in shell.fails("floating ip create private")
+    shell.do("port delete first")
+    shell.do(f"network delete {' '.join(twins)}")
