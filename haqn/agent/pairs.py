@@ -196,29 +196,48 @@ class Pairs:
                 return
             # it must be there before keepalived is, to keep the FIFO open
             self._program.ensure_consumer()
-            settings = self._settings
             peers = {pair.vr_id: frozenset({pair.peer_address}) for pair in self._documents.values()}
             self._peers.widen(peers)
-            text = config.render(
-                self._templates,
-                config.HostSettings(
-                    host=settings.host,
-                    ha_address=settings.ha_address,
-                    ha_interface=settings.ha_interface,
-                    uplinks=settings.uplinks,
-                    pairs_directory=self.state.path,
-                    fifo=self._fifo,
-                    program=self._program.command,
-                    gate_lease_ms=settings.gate_lease_ms,
-                ),
-                self._documents.values(),
-            )
+            text = self._render(self._documents.values())
+            later = self._heirs() if self.daemon.would_reload(text) else frozenset()
+            if later:
+                text = self._render(pair for pair in self._documents.values() if pair.pair_id not in later)
             self._wait_before_reload(text)
             self.daemon.apply(text)
             self._peers.narrow(peers)
+            if later:
+                raise MustWait(f"other pairs have had the virtual router ids of pairs {sorted(later)} until now")
         except (HaqnError, OSError) as error:
             LOG.error("keepalived: %s", error)
             errors.update({str(pair): str(error) for pair in self._documents})
+
+    def _render(self, documents: Iterable[PairDocument]) -> str:
+        settings = self._settings
+        return config.render(
+            self._templates,
+            config.HostSettings(
+                host=settings.host,
+                ha_address=settings.ha_address,
+                ha_interface=settings.ha_interface,
+                uplinks=settings.uplinks,
+                pairs_directory=self.state.path,
+                fifo=self._fifo,
+                program=self._program.command,
+                gate_lease_ms=settings.gate_lease_ms,
+            ),
+            documents,
+        )
+
+    def _heirs(self) -> frozenset[int]:
+        """Pairs whose virtual router id is another pair's in the configuration that keepalived runs with.
+
+        By that id keepalived knows an instance again at a reload, and goes on with its state under the new name: it is
+        MASTER then and never says so. The old pair must be gone before.
+        """
+        present = config.instances(self.daemon.config.read_text())
+        return frozenset(
+            pair.pair_id for pair in self._documents.values() if present.get(pair.vr_id, pair.pair_id) != pair.pair_id
+        )
 
     def _wait_before_reload(self, text: str) -> None:
         """MustWait while no check of keepalived has come to its end since the last reload: each reload cuts one short,

@@ -21,6 +21,7 @@ _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _PATH = re.compile(r"/[A-Za-z0-9/._-]+")
 _PROGRAM = re.compile(r"[A-Za-z0-9/._ -]+")
+_INSTANCE = re.compile(r"^vrrp_instance P(\d+) \{[^}]*?^ *virtual_router_id (\d+)$", re.MULTILINE)
 _ADVERT_STEP_MS, _MAX_ADVERT_MS = 10, 40950
 
 
@@ -62,6 +63,11 @@ def check_pair(pair: PairDocument) -> None:
         ipaddress.IPv4Address(pair.peer_address)
     except ValueError as error:
         raise InvalidDocument(f"cannot write keepalived.conf: peer_address of pair {pair.pair_id}: {error}") from error
+
+
+def instances(text: str) -> dict[int, int]:
+    """Virtual router id -> pair, of a file that `render` has made."""
+    return {int(vr_id): int(pair) for pair, vr_id in _INSTANCE.findall(text)}
 
 
 def render(templates: jinja2.Environment, settings: HostSettings, pairs: Iterable[PairDocument]) -> str:

@@ -1,6 +1,7 @@
 """keepalived, the failover program and the gate together on one host, with no agent, etcd or peer."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from haqn.agent.pairs import Pairs, PairsSettings, make_gate
 from haqn.agent.work import MustWait
 from haqn.documents import PairDocument
 from haqn.failover import refresh
-from haqn.keepalived import program
+from haqn.keepalived import config, program
 from haqn.lab import command, kernel
 from haqn.model import Role
 from tests.eventually import eventually
@@ -100,6 +101,20 @@ def test_no_transition_is_lost_when_keepalived_is_reloaded_again_and_again(tmp_p
         apply(pairs, pair(0))
         eventually(lambda: open_gates() == {FIRST}, timeout=5)
         assert pairs.state.pairs() == {FIRST}
+
+
+@isolated
+def test_a_pair_that_inherits_a_virtual_router_id_does_not_inherit_its_state(tmp_path):
+    """keepalived knows instances by that id; one that is MASTER from its first moment on never says so."""
+    with pairs_of_host(tmp_path) as pairs:
+        apply(pairs, pair(0), pair(1))
+        eventually(lambda: open_gates() == {FIRST, FIRST + 1})
+        heir = dataclasses.replace(pair(2), vr_id=pair(0).vr_id)
+        apply(pairs, pair(1), heir)
+        eventually(lambda: open_gates() == {FIRST + 1, FIRST + 2})
+        eventually(lambda: set(pairs.state.masters()) == {FIRST + 1, FIRST + 2})
+        assert pairs.state.observed(FIRST + 1).sequence == 2  # BACKUP, MASTER, and nothing since
+        assert config.instances(pairs.daemon.config.read_text()) == {1: FIRST + 2, 2: FIRST + 1}
 
 
 SLOW_CHECK = """#!/bin/sh
