@@ -1,0 +1,184 @@
+"""A router's gateway moves to another external network, and tenants that are alike do not meet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from haqn.agent import diff
+from haqn.lab import etcdctl, faults, lookup, services, vms
+from haqn.lab.client import ApiError, Resource
+from haqn.lab.scenery import wait_for
+from haqn.lab.spec import EXTERNAL_HOST
+from haqn.lab.vms import Vm
+from tests.functional.system.stage import Stage
+from tests.functional.system.test_l3 import another_vm, floating_ip
+from tests.functional.system.test_routers import Pinger, soon
+
+pytestmark = pytest.mark.functional
+
+_OTHER_WORLD = "203.0.113.1"
+
+
+@contextmanager
+def other_provider(stage: Stage) -> Iterator[tuple[Resource, Vm]]:
+    """(another external network, the host that is its world)"""
+    network = stage.client.create("network", {"name": "provider2", "router:external": True})
+    subnet = {"network_id": network["id"], "ip_version": 4, "cidr": "203.0.113.0/24", "enable_dhcp": False}
+    stage.client.create("subnet", subnet | {"gateway_ip": _OTHER_WORLD})
+    with another_vm(stage, "world2", network["id"]) as world:
+        stage.host(world.host).ip(f"address add {_OTHER_WORLD}/24 dev eth0", namespace=world.namespace)
+        yield network, world
+    stage.client.delete("network", network["id"])
+
+
+def inside(stage: Stage, host: str, router_id: str) -> tuple[set[str], list[str]]:
+    """(addresses of gateway devices, next hops of default routes) in the router's namespace on the host."""
+    namespace, commands = diff.namespace(router_id), (["address"], ["route", "show", "default"])
+    shown = [stage.host(host).run(["ip", "-j", "-4", *words], namespace=namespace).stdout for words in commands]
+    links, routes = (json.loads(one or "[]") for one in shown)
+    addresses = {ip["local"] for link in links if link["ifname"].startswith("qg-") for ip in link["addr_info"]}
+    return addresses, [route["gateway"] for route in routes]
+
+
+def test_a_gateway_moves_to_another_external_network(stage: Stage) -> None:
+    client, scenery, lab = stage.client, stage.scenario.scenery, stage.lab
+    network, subnet = scenery.tenant_network("mover", "10.74.0.0/24")
+    router = scenery.router("mover", stage.scenario.external["id"], [subnet["id"]])
+    wait_for("its members are ready", lambda: scenery.is_redundant(router["id"]))
+    members = sorted(scenery.states(router["id"]))
+    old_address = lookup.external_address(router)
+    with other_provider(stage) as (second, world), another_vm(stage, "mover", network["id"]) as vm:
+        with floating_ip(stage, vm.port_id) as old:
+            to_old = Pinger(stage, EXTERNAL_HOST, old["floating_ip_address"])
+            soon("the floating IP answers", to_old.answered)
+            elsewhere = {"external_gateway_info": {"network_id": second["id"]}}
+            with pytest.raises(ApiError) as refused:
+                client.update("router", router["id"], elsewhere)
+            assert (refused.value.status, refused.value.kind) == (409, "RouterExternalGatewayInUseByFloatingIp")
+            assert to_old.answered(), "nothing has changed"
+
+            client.update("floatingip", old["id"], {"port_id": None})
+            router = client.update("router", router["id"], elsewhere)
+            address = lookup.external_address(router)
+            expected = ({address}, [_OTHER_WORLD])
+            for host in members:
+                soon("nothing else is left", lambda host=host: inside(stage, host, router["id"]) == expected)
+            soon("the old address is nobody's", Pinger(stage, EXTERNAL_HOST, old_address).silent)
+            assert to_old.silent()
+            with pytest.raises(ApiError) as refused:
+                client.update("floatingip", old["id"], {"port_id": vm.port_id})
+            assert (refused.value.status, refused.value.kind) == (404, "ExternalGatewayForFloatingIPNotFound")
+
+        outbound = Pinger(stage, vm.host, _OTHER_WORLD, vm.namespace)
+        soon("the VM reaches out", outbound.answered)
+        new = client.create("floatingip", {"floating_network_id": second["id"], "port_id": vm.port_id})
+        inbound = [
+            Pinger(stage, world.host, target, world.namespace) for target in (address, new["floating_ip_address"])
+        ]
+        for pinger in inbound:
+            soon("the new addresses answer", pinger.answered)
+        # the other member has it all, too
+        wait_for("its members are ready", lambda: scenery.is_redundant(router["id"]))
+        standby = scenery.host_in_state(router["id"], "standby")
+        services.manage(lab, "switchover", str(etcdctl.pair_of(lab, router["id"])))
+        wait_for("it forwards", lambda: scenery.states(router["id"]).get(standby) == "active")
+        for pinger in (*inbound, outbound):
+            soon("it answers all the same", pinger.answered)
+        client.delete("floatingip", new["id"])
+        stage.delete_router(router["id"])
+    client.delete("network", network["id"])
+
+
+_CIDR, _GATEWAY, _VM = "10.75.0.0/24", "10.75.0.1", "10.75.0.9"
+_ROUTER_MAC, _VM_MAC = "fa:16:3e:75:00:01", "fa:16:3e:75:00:09"
+
+
+class Twin:
+    """A tenant that has the same network, addresses and MACs as the other one, and a floating IP."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self.stage, self.name = stage, name
+        client, owner = stage.client, {"project_id": name}
+        self.network = client.create("network", {"name": name, **owner})
+        subnet = {"network_id": self.network["id"], "ip_version": 4, "cidr": _CIDR, **owner}
+        self.subnet = client.create("subnet", subnet)
+        gateway = {"network_id": stage.scenario.external["id"]}
+        self.router = client.create("router", {"name": name, "external_gateway_info": gateway, **owner})
+        ours = {"network_id": self.network["id"], "mac_address": _ROUTER_MAC, **owner}
+        interface = client.create("port", ours | {"fixed_ips": self._at(_GATEWAY)})
+        path = f"/v2.0/routers/{self.router['id']}/add_router_interface"
+        client.request("PUT", path, {"port_id": interface["id"]})
+        self.vm = vms.add(
+            stage.lab,
+            client,
+            name=name,
+            host="cmp1",
+            network_id=self.network["id"],
+            mac_address=_VM_MAC,
+            fixed_ips=self._at(_VM),
+            **owner,
+        )
+        wanted = {"floating_network_id": stage.scenario.external["id"], "port_id": self.vm.port_id, **owner}
+        self.floating_ip = client.create("floatingip", wanted)
+
+    def _at(self, address: str) -> list[Resource]:
+        return [{"subnet_id": self.subnet["id"], "ip_address": address}]
+
+    def delete(self) -> None:
+        self.stage.client.delete("floatingip", self.floating_ip["id"])
+        vms.delete(self.stage.lab, self.stage.client, self.name)
+        self.stage.delete_router(self.router["id"])
+        self.stage.client.delete("network", self.network["id"])
+
+    def pinger(self) -> Pinger:
+        """From outside to the floating IP."""
+        return Pinger(self.stage, EXTERNAL_HOST, self.floating_ip["floating_ip_address"])
+
+    def reaching(self, address: str) -> Pinger:
+        return Pinger(self.stage, self.vm.host, address, self.vm.namespace)
+
+    def plug(self, state: str) -> None:
+        self.stage.host(self.vm.host).ip(f"link set eth0 {state}", namespace=self.vm.namespace)
+        if state == "up":
+            self.stage.host(self.vm.host).ip(f"route replace default via {_GATEWAY}", namespace=self.vm.namespace)
+
+
+def assert_apart(twins: list[Twin]) -> None:
+    """Each floating IP leads to its own VM: when that one is unplugged, it alone is silent."""
+    for one, other in (twins, twins[::-1]):
+        one.plug("down")
+        soon("its own VM is away", one.pinger().silent)
+        soon("the other one's is not", other.pinger().answered)
+        one.plug("up")
+        soon("it answers again", one.pinger().answered)
+
+
+def test_tenants_with_the_same_addresses_and_macs_do_not_meet(stage: Stage) -> None:
+    scenery, world = stage.scenario.scenery, stage.lab.spec.external_gateway
+    twins = [Twin(stage, name) for name in ("alpha", "beta")]
+    ids = [twin.router["id"] for twin in twins]
+    wait_for("both are redundant", lambda: scenery.are_redundant(ids))
+    # on some host both are built, side by side
+    assert set.intersection(*(set(scenery.states(router_id)) for router_id in ids))
+
+    def all_reach(*addresses: str) -> None:
+        for twin, other in (twins, twins[::-1]):
+            soon("it answers", twin.pinger().answered)
+            for address in (*addresses, _GATEWAY, other.floating_ip["floating_ip_address"]):
+                soon("the VM reaches it", twin.reaching(address).answered)
+
+    all_reach(world)
+    assert_apart(twins)
+    # the same on the other host
+    first = scenery.host_in_state(ids[0], "active")
+    faults.crash(stage.lab, first)
+    wait_for("another one forwards", lambda: any(twin.pinger().answered() for twin in twins))
+    all_reach(world)
+    assert_apart(twins)
+    faults.thaw(stage.lab, first)
+    for twin in twins:
+        twin.delete()
