@@ -50,6 +50,8 @@ def test_tokens_and_roles(keystone, server):
             answer = call("GET", path, headers=headers)
             assert answer.status_code == 401, path
             assert keystone.url in answer.headers["WWW-Authenticate"]
+            # keystonemiddleware has given this answer
+            assert answer.headers["X-Openstack-Request-Id"] in server.log_file.read_text()
     for path in ("/", "/healthz", "/readyz"):
         assert call("GET", path).status_code == 200
     assert call("GET", "/v2.0/networks", "nonsense").status_code == 401
