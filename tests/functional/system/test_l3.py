@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from haqn.agent import diff
+from haqn.failover.announce import SWITCHES_ONLY
 from haqn.lab import faults, lookup, services, vms
+from haqn.lab.capture import Capture
 from haqn.lab.client import Resource
 from haqn.lab.scenery import wait_for
 from haqn.lab.spec import EXTERNAL_HOST, UPLINK, switch_port
@@ -22,10 +25,8 @@ from tests.functional.system.test_routers import Pinger, soon
 pytestmark = pytest.mark.functional
 
 _CONNECTIONS = 600
-#: seconds for a takeover, and for announcements to be repeated
-_LISTENING = 8
-#: ARP requests for the sender's own address
-_ANNOUNCEMENTS = "arp[6:2] == 1 and arp[14:4] == arp[24:4]"
+#: seconds in which a takeover is announced again, for the last time after two
+_REPEATS = 4.0
 
 
 @contextlib.contextmanager
@@ -64,26 +65,6 @@ def in_router(stage: Stage, host: str, *command: str) -> str:
     return stage.host(host).run(list(command), namespace=diff.namespace(stage.router_id)).stdout
 
 
-class Listener:
-    """Counts ARP announcements of addresses that arrive at the external host."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._process = subprocess.Popen(
-            # it is not our child: it ends by itself
-            stage.host(EXTERNAL_HOST).enter(["timeout", str(_LISTENING), "tcpdump", "-lni", UPLINK, _ANNOUNCEMENTS]),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stderr is not None
-        while "listening" not in self._process.stderr.readline():
-            assert self._process.poll() is None
-
-    def end(self) -> str:
-        """What it has heard, when it has listened long enough."""
-        return self._process.communicate(timeout=2 * _LISTENING)[0]
-
-
 def test_sessions_and_neighbours_through_crash_and_switchover(stage: Stage) -> None:
     vm, lab, ext = stage.scenario.vm, stage.lab, stage.host(EXTERNAL_HOST)
     cmp1 = stage.host(vm.host)
@@ -111,17 +92,24 @@ def test_sessions_and_neighbours_through_crash_and_switchover(stage: Stage) -> N
             talkers.client(cmp1, lab.spec.external_gateway, _CONNECTIONS, inner.namespace) as outbound,
         ):
             assert (known_mac(), switched_to()) == (mac, switch_port(first, UPLINK))
-            listener = Listener(stage)
-            faults.crash(lab, first)
-            wait_for("the gate has moved", lambda: second in stage.forwarders())
-            soon("the switch has learnt", lambda: switched_to() == switch_port(second, UPLINK))
-            assert known_mac() == mac
-            assert Pinger(stage, EXTERNAL_HOST, address).answered()
-            heard = listener.end()
-            # once and three times more, the floating address with the repetitions; and once more should the old member
-            # have spoken meanwhile
-            for announced in (lookup.external_address(stage.scenario.router), address):
-                assert 2 <= heard.count(f"who-has {announced} ") <= 8, heard
+            with Capture(lab, EXTERNAL_HOST, UPLINK, direction="out", only="arp") as announcements:
+
+                def heard(announced: str) -> int:
+                    """How often a takeover has been announced to the host outside."""
+                    frames = (frame for frame in announcements.frames() if SWITCHES_ONLY in frame.data)
+                    return sum(frame.announced == (mac, announced) for frame in frames)
+
+                faults.crash(lab, first)
+                wait_for("the gate has moved", lambda: second in stage.forwarders())
+                soon("the switch has learnt", lambda: switched_to() == switch_port(second, UPLINK))
+                assert known_mac() == mac
+                soon("the floating IP answers", Pinger(stage, EXTERNAL_HOST, address).answered)
+                own = lookup.external_address(stage.scenario.router)
+                wait_for("both are announced", lambda: heard(own) and heard(address))
+                time.sleep(_REPEATS)
+                # once and three times more, the floating address with the repetitions (to the letter in
+                # tests/functional/host/test_announcements.py; here a busy machine may make one of two repetitions)
+                assert (heard(own) <= 4, heard(address) <= 3) == (True, True), (heard(own), heard(address))
 
             faults.thaw(lab, first)
             wait_for("both are ready", stage.at_rest)
@@ -162,7 +150,7 @@ def test_a_floating_ip_touches_its_router_alone_and_what_is_undone_by_hand_is_me
                 in_router(stage, host, *command.split())
             stage.host(host).run(["nft", "flush", "chain", "bridge", "haqn", "to_port"])
         assert pinger.silent()
-        wait_for("the agents have mended it", pinger.answered, 20)
+        wait_for("the agents have mended it", pinger.answered)
         for host in members:
             wait_for(
                 "its rules are there", lambda host=host: "@to_fixed" in in_router(stage, host, "nft", "list", "ruleset")
@@ -180,25 +168,13 @@ def _gate(stage: Stage, host: str) -> str:
     return stage.host(host).run(["nft", "list", "chain", "bridge", "haqn", "to_port"]).stdout
 
 
-def test_routes_modes_and_admin_states(stage: Stage) -> None:
+def test_routes_and_modes(stage: Stage) -> None:
     client, scenery, vm, lab = stage.client, stage.scenario.scenery, stage.scenario.vm, stage.lab
     world = lab.spec.external_gateway
     out = Pinger(stage, vm.host, world, vm.namespace)
     to_vm = Pinger(stage, EXTERNAL_HOST, vm.address)
-    network_id = tenant_network_id(stage)
     assert out.answered()
     assert to_vm.answered()
-
-    for kind, object_id in (("network", network_id), ("port", vm.port_id)):
-        client.update(kind, object_id, {"admin_state_up": False})
-        soon(f"a {kind} that is down is silent", lambda: out.silent() and to_vm.silent())
-        client.update(kind, object_id, {"admin_state_up": True})
-        soon("packets flow again", lambda: out.answered() and to_vm.answered())
-    (interface,) = client.find("port", device_id=stage.router_id, network_id=network_id)
-    client.update("port", interface["id"], {"admin_state_up": False})
-    soon("a router's port that is down is silent", lambda: out.silent() and to_vm.silent())
-    client.update("port", interface["id"], {"admin_state_up": True})
-    soon("packets flow again", lambda: out.answered() and to_vm.answered())
 
     # the tenant's network is smaller than the world, and everybody along the way knows
     assert vm.mtu == 1450
@@ -209,6 +185,8 @@ def test_routes_modes_and_admin_states(stage: Stage) -> None:
 
     # another subnet with a way that leads back through the VM's own network; another address outside
     network, subnet = scenery.tenant_network("second", "10.73.0.0/24")
+    before, reloads = stage.footprints(), [stage.reloads(host) for host in stage.hosts]
+    idle = stage.revisions(stage.third)
     client.add_interface(stage.router_id, subnet["id"])
     info = client.show("router", stage.router_id)["external_gateway_info"]
     more = [*info["external_fixed_ips"], {"subnet_id": info["external_fixed_ips"][0]["subnet_id"]}]
@@ -226,6 +204,12 @@ def test_routes_modes_and_admin_states(stage: Stage) -> None:
     with another_vm(stage, "second", network["id"]) as second:
         soon("one subnet reaches the other", Pinger(stage, second.host, vm.address, second.namespace).answered)
         soon("the route leads there", Pinger(stage, second.host, "10.99.0.1", second.namespace).answered)
+        # an interface, a route and an address are made beside what is there; nobody else is told
+        for host, after in stage.footprints().items():
+            assert before[host].links.items() <= after.links.items()
+            assert dataclasses.replace(after, links=before[host].links) == before[host]
+        assert [stage.reloads(host) for host in stage.hosts] == reloads
+        assert stage.revisions(stage.third) == idle
 
         # without source NAT only those who know the way back answer
         plain = {
