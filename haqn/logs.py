@@ -19,6 +19,11 @@ def set_defaults() -> None:
     cfg.set_defaults(_options.generic_log_opts, use_stderr=True)
 
 
+def options() -> list[cfg.Opt]:
+    """The options, all of them in [DEFAULT]."""
+    return [option for _, some in _options.list_opts() for option in some]
+
+
 def register(conf: cfg.ConfigOpts) -> None:
     """Let `conf` know the options; before it reads its files."""
     set_defaults()

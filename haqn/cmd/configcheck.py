@@ -10,6 +10,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from haqn import conf as haqn_conf
+from haqn import logs
 from haqn.api import strategy
 from haqn.db.session import create_engine
 from haqn.exceptions import ConfigurationRefused, HaqnError
@@ -38,6 +39,7 @@ def _refused(conf: cfg.ConfigOpts) -> Iterator[str]:
 def _unread(conf: cfg.ConfigOpts) -> Iterator[str]:
     """Misspelt options of haqn's own groups; other groups are those of libraries."""
     known = {group: {name for option in options for name in _names(option)} for group, options in haqn_conf.list_opts()}
+    known["DEFAULT"] |= {name for option in logs.options() for name in _names(option)}
     for path in conf.config_file or []:
         sections: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(path, sections).parse()

@@ -7,7 +7,7 @@ import pytest
 from haqn import conf as haqn_conf
 from haqn.cmd import configcheck, manage
 
-GOOD = "[agent]\nha_address = 10.0.0.1\n[oslo_policy]\nwhatever = 1\n"
+GOOD = "[DEFAULT]\ndebug = true\nuse_journal = true\n[agent]\nha_address = 10.0.0.1\n[oslo_policy]\nwhatever = 1\n"
 
 
 def errors(tmp_path: Path, text: str) -> list[str]:
