@@ -16,8 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.measure import Measured
@@ -44,8 +43,6 @@ _PARTS = ("Slab", "Percpu", "VmallocUsed", "PageTables", "KernelStack", "RssAnon
 _ROUNDS_OF_ALL = 3
 #: routers that are built one after the other, for the time that one takes
 _SINGLE = 20
-#: [agent] workers
-_WORKERS = 4
 _LEASE_MS = 600_000
 _OUTSIDE, _WORLD = "outside", "198.51.0.1"
 #: of routers whose throughput is measured; the first one has neither gate nor NAT
@@ -186,14 +183,6 @@ def _kib() -> dict[str, int]:
     return {part: int(lines[part].split()[0]) for part in _PARTS}
 
 
-def _in_parallel(work: Callable[[RouterDocument], object], routers: list[RouterDocument]) -> float:
-    """Seconds that as many threads as an agent has take for all of the routers."""
-    began = time.perf_counter()
-    with ThreadPoolExecutor(_WORKERS) as workers:
-        list(workers.map(work, routers))
-    return time.perf_counter() - began
-
-
 def _memory(rounds: list[dict[str, float]], count: int) -> Measured:
     """The middle of several rounds: other processes use the kernel's memory, too."""
     totals = [sum(one.values()) for one in rounds]
@@ -216,10 +205,10 @@ def building(count: int) -> list[Measured]:
     built, bare, memory = [], [], []
     for _ in range(_ROUNDS_OF_ALL):
         _remove(host, routers)
-        bare.append(_in_parallel(_bare, routers))
+        bare.append(sum(_seconds(_bare(router) for router in routers)))
         _remove(host, routers)
         before = _kib()
-        built.append(_in_parallel(host.apply, routers))
+        built.append(sum(_seconds(host.apply(router) for router in routers)))
         after = _kib()
         memory.append({part: (after[part] - before[part]) / count for part in after})
     cpu = time.process_time()
@@ -230,12 +219,12 @@ def building(count: int) -> list[Measured]:
     (one_less,) = _seconds(
         host.apply(router) for router in [dataclasses.replace(many, floating_ips=many.floating_ips[1:])]
     )
-    threads = f"{_WORKERS} threads each, {_ROUNDS_OF_ALL} rounds in turns"
+    rounds = f"both one after the other, the best of {_ROUNDS_OF_ALL} rounds"
     return [
         Measured("one router: built", one * 1000, "ms", None, f"bare netlink: {one_bare * 1000:.1f} ms"),
         Measured("one router: built, against bare netlink", one / one_bare, "x", 2.0),
-        Measured(f"{count} routers: built", min(built), "s", None, f"bare netlink: {min(bare):.1f} s; {threads}"),
-        Measured(f"{count} routers: built, against bare netlink", min(built) / min(bare), "x", 2.0, threads),
+        Measured(f"{count} routers: built", min(built), "s", None, f"bare netlink: {min(bare):.1f} s; {rounds}"),
+        Measured(f"{count} routers: built, against bare netlink", min(built) / min(bare), "x", 2.0, rounds),
         _memory(memory, count),
         Measured(f"{count} routers audited: processor time", audited, "s", 5.0),
         Measured(f"changes that an audit of {count} untouched routers made", len(changes), "", 0),

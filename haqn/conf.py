@@ -182,7 +182,13 @@ AGENT_OPTS: list[cfg.Opt] = [
     ),
     cfg.ListOpt("allowed_routers", default=[], help="Routers (ids) that this agent takes. Default: all."),
     cfg.ListOpt("allowed_networks", default=[], help="Gateway networks (ids) that this agent takes. Default: all."),
-    cfg.IntOpt("workers", default=4, min=1, help="Routers that are worked on at once."),
+    cfg.IntOpt(
+        "workers",
+        default=1,
+        min=1,
+        help="Routers that are worked on at once. The kernel changes links of one namespace at a time, so that more of "
+        "them mostly wait for each other, and take more processor time.",
+    ),
     cfg.HostAddressOpt("metrics_host", default="127.0.0.1", help="Address to serve metrics of the agent on."),
     cfg.PortOpt("metrics_port", default=9798, min=0, help="Port to serve them on; 0: none."),
     cfg.IntOpt("gate_lease_ms", default=3000, min=1500, help="Kernel lease of an open gate; refreshed each second."),
