@@ -195,7 +195,7 @@ class EtcdCluster:
 def begin_with(etcd: Etcd, endpoint: str) -> None:
     """Have a client that is not connected yet use this endpoint first."""
     while etcd.connections.current_endpoint != endpoint:
-        etcd.connections.drop(etcd.connections.current_endpoint, rotate=True)
+        etcd.connections.drop(etcd.connections.current_endpoint, None, rotate=True)
 
 
 def free_ports(count: int) -> list[int]:

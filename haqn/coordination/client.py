@@ -257,7 +257,7 @@ class Etcd:
         while (time_left := end - self.clock.monotonic()) > 0:
             try_time = min(timeout or self.call_timeout, time_left)
             endpoint = self.connections.current_endpoint
-            sent = False
+            sent, connection = False, None
             try:
                 connection = self.connections.get(endpoint, try_time)
                 sent = True
@@ -272,7 +272,7 @@ class Etcd:
             problem = f"{endpoint}: {code}: {details}"
             if verdict is Verdict.REFUSED:
                 raise refusal(code, details)
-            self.connections.drop(endpoint, rotate=verdict is not Verdict.AUTHENTICATE)
+            self.connections.drop(endpoint, connection, rotate=verdict is not Verdict.AUTHENTICATE)
             if verdict is Verdict.AUTHENTICATE:
                 continue
             LOG.info("etcd does not answer: %s", problem)

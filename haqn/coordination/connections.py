@@ -1,6 +1,8 @@
 """One lazy connection an endpoint, and which endpoint is in use. Thread-safe; safe across fork.
 
-Nothing connects before it is asked to. A child of fork() never uses, closes or finalises
+Threads that want the same endpoint at once wait for one connection; it is forgotten only by those whose own it was.
+A token outlives its connection, and counts on all members, so that clients that come back all at once do not ask etcd
+for a hash each. Nothing connects before it is asked to. A child of fork() never uses, closes or finalises
 its parent's connections: they stay referenced, unused, and the child makes its own.
 """
 
@@ -13,7 +15,7 @@ import weakref
 from collections.abc import Sequence
 from typing import ClassVar
 
-from haqn.coordination.stubs import Connection, Credentials, connect
+from haqn.coordination.stubs import Connection, Credentials, NoAnswer, connect
 from haqn.exceptions import Unavailable
 
 
@@ -32,8 +34,9 @@ class Connections:
         self._credentials = credentials
         self._current = 0
         self._open: dict[str, Connection] = {}
+        self._token: str | None = None
         self._closed = False
-        self._lock = threading.Lock()
+        self._make_locks()
         self._of_parent: list[dict[str, Connection]] = []
         Connections._instances.add(self)
 
@@ -46,20 +49,39 @@ class Connections:
 
     def get(self, endpoint: str, timeout: float) -> Connection:
         """The connection to `endpoint`, made if need be within `timeout` seconds; raises as `stubs.connect` does."""
+        connection = self._find(endpoint)
+        if connection is not None:
+            return connection
+        connecting = self._connecting[endpoint]
+        if not connecting.acquire(timeout=timeout):
+            raise NoAnswer
+        try:
+            # another thread may have made it meanwhile
+            connection = self._find(endpoint) or connect(endpoint, self._credentials, timeout, self._token)
+            with self._lock:
+                self._open[endpoint] = connection
+                self._token = connection.token
+            return connection
+        finally:
+            connecting.release()
+
+    def _find(self, endpoint: str) -> Connection | None:
         with self._lock:
             if self._closed:
                 raise Unavailable("cannot use etcd: the client was closed")
-            connection = self._open.get(endpoint)
-        if connection is not None:
-            return connection
-        made = connect(endpoint, self._credentials, timeout)
-        with self._lock:
-            return self._open.setdefault(endpoint, made)
+            return self._open.get(endpoint)
 
-    def drop(self, endpoint: str, *, rotate: bool) -> None:
-        """Forget the connection; with `rotate`, go on to the next endpoint if this one is still the current one."""
+    def drop(self, endpoint: str, connection: Connection | None, *, rotate: bool) -> None:
+        """Forget the connection, if there was one, and if no other has taken its place.
+
+        With `rotate`, go on to the next endpoint if this one is still the current one; without, it is the token that
+        is good no longer.
+        """
         with self._lock:
-            self._open.pop(endpoint, None)
+            if connection is not None and self._open.get(endpoint) is connection:
+                del self._open[endpoint]
+            if not rotate and (connection is None or self._token == connection.token):
+                self._token = None
             if rotate and self.current_endpoint == endpoint:
                 self._current = (self._current + 1) % len(self._endpoints)
 
@@ -69,8 +91,12 @@ class Connections:
             self._closed = True
             self._open.clear()
 
-    def _after_fork_in_child(self) -> None:
+    def _make_locks(self) -> None:
         self._lock = threading.Lock()
+        self._connecting = {endpoint: threading.Lock() for endpoint in self._endpoints}
+
+    def _after_fork_in_child(self) -> None:
+        self._make_locks()
         self._of_parent.append(self._open)
         self._open = {}
 

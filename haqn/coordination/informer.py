@@ -163,7 +163,7 @@ class Informer:
             if self._worker.stopping.is_set():
                 return
             self._broken = True
-            self.etcd.connections.drop(watch.endpoint, rotate=error.remedy is not Remedy.NEW_TOKEN)
+            self.etcd.connections.drop(watch.endpoint, watch.connection, rotate=error.remedy is not Remedy.NEW_TOKEN)
             refused = error.remedy is Remedy.NONE
             self._pause(f"{watch.endpoint}: {error}", _LONGEST_PAUSE_WHEN_REFUSED if refused else _LONGEST_PAUSE)
         finally:

@@ -30,11 +30,15 @@ _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
 )
 
+#: etcd computes a slow hash for each password (bcrypt: 0.1 s of a core, one after the other), so that many clients
+#: that come at once wait for each other, although etcd is well; one that gives up early makes it work for nothing.
+_AUTHENTICATION = 5.0
+
 RpcError = grpc.RpcError
 #: A generated protobuf message, or a stub: etcd3 has no types.
 Message = Any
 
-__all__ = ["Connection", "Credentials", "Message", "RpcError", "connect", "rpc", "status"]
+__all__ = ["Connection", "Credentials", "Message", "NoAnswer", "RpcError", "connect", "rpc", "status"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +57,28 @@ class Connection:
     """A channel to one member with its stubs, and the metadata that each call must carry."""
 
     endpoint: str
+    #: what etcd gave for user and password; None without a user
+    token: str | None
     metadata: tuple[tuple[str, str], ...]
     kv: Message
     lease: Message
     watch: Message
 
 
-def connect(endpoint: str, credentials: Credentials, timeout: float) -> Connection:
-    """Connect to `host:port` and authenticate, within `timeout` seconds.
+class NoAnswer(grpc.RpcError):  # type: ignore[misc] # grpc has no types
+    """Time has run out before anything was sent."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def details(self) -> str:
+        return "another thread is still connecting"
+
+
+def connect(endpoint: str, credentials: Credentials, timeout: float, token: str | None = None) -> Connection:
+    """Connect to `host:port` within `timeout` seconds, and authenticate unless there is a token already.
+
+    A member that has answered may take longer for that.
 
     Raises RpcError when the member cannot be reached or refuses the user, OSError or
     ValueError when the certificate files cannot be used.
@@ -73,17 +91,18 @@ def connect(endpoint: str, credentials: Credentials, timeout: float) -> Connecti
         ca_cert=credentials.ca_cert,
         cert_cert=credentials.client_cert,
         cert_key=credentials.client_key,
-        user=credentials.user,
-        password=credentials.password,
         grpc_options=_GRPC_OPTIONS,
     )
     # "hasleader": a member that has lost its leader says so at once instead of serving a watch that is silently stale.
-    metadata = (("hasleader", "true"), *(client.metadata or ()))
-    if credentials.user is None:
-        # Authentication has shown that the member answers; else this does, so that no write is the first
-        # to find out. (grpc.channel_ready_future would do, but its thread hangs a process that ends soon.)
-        client.maintenancestub.Status(rpc.StatusRequest(), timeout, metadata=metadata)
-    return Connection(endpoint, metadata, client.kvstub, client.leasestub, rpc.WatchStub(client.channel))
+    has_leader = (("hasleader", "true"),)
+    # Shows that the member answers, so that no write is the first to find out. It needs no token.
+    # (grpc.channel_ready_future would do, but its thread hangs a process that ends soon.)
+    client.maintenancestub.Status(rpc.StatusRequest(), timeout, metadata=has_leader)
+    if credentials.user is not None and token is None:
+        request = rpc.AuthenticateRequest(name=credentials.user, password=credentials.password or "")
+        token = rpc.AuthStub(client.channel).Authenticate(request, max(timeout, _AUTHENTICATION)).token
+    metadata = has_leader if token is None else (*has_leader, ("token", token))
+    return Connection(endpoint, token, metadata, client.kvstub, client.leasestub, rpc.WatchStub(client.channel))
 
 
 def status(error: grpc.RpcError) -> tuple[str, str]:

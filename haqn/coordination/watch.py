@@ -60,6 +60,7 @@ class Watch:
         clock: Clock,
     ) -> None:
         """Watch from `start_revision` on; durations in seconds."""
+        self.connection = connection
         self.endpoint = connection.endpoint
         self._clock = clock
         start, end = messages.key_range(prefix, exact=exact)

@@ -2,8 +2,11 @@
 
 import datetime
 import ipaddress
+import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -55,6 +58,39 @@ def test_token_is_renewed_without_the_caller_noticing(guarded):
     assert calls.all == []
     informer.stop()
     session.stop()
+    etcd.close()
+
+
+def authentications(cluster):
+    """How many times the member has checked a password, as it counts itself."""
+    (member,) = cluster.members
+    text = requests.get(f"{member.client_url}/metrics", timeout=30).text
+    found = re.search(r'^grpc_server_started_total\{grpc_method="Authenticate",[^}]*\} (\d+)$', text, re.MULTILINE)
+    return int(found[1])
+
+
+def test_a_process_shows_its_password_once_however_many_threads_come_back(guarded):
+    """A password costs etcd 0.1 s of a core; a connection, or a call that takes too long, must not cost another one."""
+    etcd = Etcd(guarded.endpoints, call_timeout=10.0, deadline=60.0, **ROOT)
+    before = authentications(guarded)
+
+    def all_at_once():
+        with ThreadPoolExecutor(16) as threads:
+            return list(threads.map(lambda number: etcd.put(f"/{number}", b""), range(16)))
+
+    assert len(all_at_once()) == 16
+    assert authentications(guarded) == before + 1
+    # a connection that was lost
+    endpoint = etcd.connections.current_endpoint
+    lost = etcd.connections.get(endpoint, 10.0)
+    etcd.connections.drop(endpoint, lost, rotate=True)
+    all_at_once()
+    made = etcd.connections.get(endpoint, 10.0)
+    assert made is not lost
+    assert authentications(guarded) == before + 1
+    # who comes late with bad news of the lost one takes nothing from those who have another one
+    etcd.connections.drop(endpoint, lost, rotate=True)
+    assert etcd.connections.get(endpoint, 10.0) is made
     etcd.close()
 
 
