@@ -43,7 +43,7 @@ class LiveState(Protocol):
         ...
 
     def pair_state(self, host: str, pair_id: int) -> VrrpState | None:
-        """What keepalived on `host` last said about the pair."""
+        """What keepalived on `host` last said about the pair; a MASTER whose gate the kernel has shut is in FAULT."""
         ...
 
     def pair_report(self, host: str, pair_id: int) -> PairReport | None:
@@ -129,7 +129,11 @@ class EtcdLiveState:
 
     def pair_state(self, host: str, pair_id: int) -> VrrpState | None:
         report = self.pair_report(host, pair_id)
-        return None if report is None else report.state
+        if report is None:
+            return None
+        # a keepalived that is frozen has said MASTER for the last time, while its peer forwards
+        forwards_not = report.state is VrrpState.MASTER and not report.gate_open
+        return VrrpState.FAULT if forwards_not else report.state
 
     def pair_report(self, host: str, pair_id: int) -> PairReport | None:
         return self._pairs.get((host, pair_id)) if self._reports_are_fresh() else None

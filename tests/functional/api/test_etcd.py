@@ -30,10 +30,9 @@ def heartbeat(host):
     return Heartbeat(agent_id=agent_id(AgentType.L3, host), agent_type=AgentType.L3, host=host, started_at="")
 
 
-def report(state):
-    return PairReport(
-        pair_id=PAIR, state=state, since="", sequence=1, role=Role.ACTIVE, epoch=1, gate_open=state is VrrpState.MASTER
-    )
+def report(state, *, gate_open=True):
+    gate_open = gate_open and state is VrrpState.MASTER
+    return PairReport(pair_id=PAIR, state=state, since="", sequence=1, role=Role.ACTIVE, epoch=1, gate_open=gate_open)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +123,11 @@ def test_a_silent_etcd_makes_everything_unknown_until_it_speaks_again(tmp_path):
         assert (live_state.alive(net1), live_state.pair_state("net1", PAIR)) == (None, None)
         live_state.start()
         eventually(lambda: live_state.alive(net1))
+        eventually(lambda: live_state.pair_state("net1", PAIR) is VrrpState.MASTER)
+        # what a frozen keepalived has said last; the kernel lets nothing pass there any more
+        etcd.put(keys.observed_pair("net1", PAIR), encode(report(VrrpState.MASTER, gate_open=False)))
+        eventually(lambda: live_state.pair_state("net1", PAIR) is VrrpState.FAULT)
+        etcd.put(keys.observed_pair("net1", PAIR), encode(report(VrrpState.MASTER)))
         eventually(lambda: live_state.pair_state("net1", PAIR) is VrrpState.MASTER)
         (member,) = cluster.members
         member.freeze()
