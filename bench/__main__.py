@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from bench import advertisements, api, failover, l3, limits, neutron_reference, scale
+from bench import advertisements, api, discovery, failover, l3, limits, neutron_reference, scale
 from bench.measure import table
 
 
@@ -22,6 +22,8 @@ def main() -> int:
 
     rows = failover.measure(say, (1, 10, 50) if given.quick else (1, 50, 400))
     rows += api.measure(say)
+    say("new agents")
+    rows += discovery.measure()
     rows += scale.measure(say, 20, 500) if given.quick else scale.measure(say)
     rows += limits.measure(say)
     rows += l3.measure(say, 50 if given.quick else 400)

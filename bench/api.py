@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,8 @@ from tests.functional.api.server import Server
 from tests.sql_servers import PostgreSQL
 
 _AGENTS, _ROUTERS, _PORTS, _CLIENTS, _PAGE = 50, 1000, 10_000, 8, 100
+#: routers with which a POST is compared
+_FEW, _MANY = 100, 5000
 _REPETITIONS = 15
 #: projects with quotas, so that what quotas cost is measured, too; the second is near its limit (`haqn.db.quotas`)
 _PROJECT, _NEAR_PROJECT = (uuid.UUID(int=number).hex for number in (1, 2))
@@ -75,9 +77,12 @@ def measure(say: Callable[[str], None]) -> list[Measured]:
         say("API: agents")
         rows = [_agents(client)]
         say(f"API: {_ROUTERS} routers, created by {_CLIENTS} clients")
+        few = _latency_of_creation(server, _FEW)
         rows += _creation(server)
         rows.append(_routers(client))
         rows.append(_creation_near_the_limit(server))
+        say(f"API: {_MANY} routers")
+        rows.append(_growth(server, database, few))
         say(f"API: pages of {_PORTS} ports")
         _insert_ports(database)
         rows += _pages(client)
@@ -145,18 +150,37 @@ def _agents(client: _Client) -> Measured:
 
 
 def _creation(server: Server) -> list[Measured]:
-    """Routers with HA by several clients at once; the rate, and whether it matters how many there are."""
-
-    _create(server, _PROJECT, 20)
-    remaining = _ROUTERS - 20
-    rate, latencies = _create_at_once(server, _PROJECT, remaining)
-    tenth = remaining // _CLIENTS // 10
-    first, last = (statistics.median(itertools.chain(*part)) for part in _ends(latencies, tenth))
+    """The rest of the routers with HA, by several clients at once."""
+    rate, latencies = _create_at_once(server, _PROJECT, _ROUTERS - _FEW)
     what = f"POST /v2.0/routers (ha), {_CLIENTS} clients"
     return [
         Measured(what, rate, "/s", 150, "Neutron: 2/s", at_least=True),
-        Measured(f"{what}, latency", last, "ms", detail=f"with {_ROUTERS} routers; {first:.1f} ms with none"),
+        Measured(f"{what}, latency", statistics.median(itertools.chain(*latencies)), "ms"),
     ]
+
+
+def _latency_of_creation(server: Server, count: int) -> float:
+    """Milliseconds of one client's POST, while so many routers are made."""
+    return statistics.median(_create(server, _PROJECT, count)[count // 2 :])
+
+
+def _growth(server: Server, database: Database, few: float) -> Measured:
+    """Whether it matters how many routers there are; those in between are inserted by SQL."""
+    standard = {"project_id": _PROJECT, "created_at": _NOW, "updated_at": _NOW, "status": "ACTIVE"}
+    flags = {"admin_state_up": True, "ha": True, "enable_snat": True, "routes": [], "availability_zone_hints": []}
+    with database.transaction() as connection:
+        rows = [{**standard, **flags, "id": str(uuid.uuid4())} for _ in range(_MANY - _ROUTERS)]
+        connection.execute(tables.routers.insert(), rows)
+    _analyze(database)
+    many = _latency_of_creation(server, _FEW)
+    what = f"POST /v2.0/routers (ha), median with {_MANY} routers against {_FEW}"
+    return Measured(what, many / few, "x", 1.3, f"{few:.1f} ms, {many:.1f} ms")
+
+
+def _analyze(database: Database) -> None:
+    """What autovacuum would do a little later."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")
 
 
 def _creation_near_the_limit(server: Server) -> Measured:
@@ -181,11 +205,6 @@ def _create_at_once(server: Server, project: str, count: int) -> tuple[float, li
         began = time.perf_counter()
         latencies = list(pool.map(lambda share: _create(server, project, share), shares))
         return count / (time.perf_counter() - began), latencies
-
-
-def _ends(latencies: Sequence[Sequence[float]], count: int) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
-    """The first and the last `count` latencies of each client."""
-    return [each[:count] for each in latencies], [each[-count:] for each in latencies]
 
 
 def _routers(client: _Client) -> Measured:
@@ -219,8 +238,7 @@ def _insert_ports(database: Database) -> None:
         connection.execute(tables.subnets.insert().values(**standard, **subnet, id=subnet_id, network_id=network_id))
         connection.execute(tables.ports.insert(), ports)
         connection.execute(tables.ip_allocations.insert(), addresses)
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE")
+    _analyze(database)
 
 
 def _pages(client: _Client) -> list[Measured]:
@@ -241,19 +259,18 @@ def _pages(client: _Client) -> list[Measured]:
     return [
         Measured(f"{what}, first pages", first, "ms", 20, "Neutron, of 1000 routers: 70 ms"),
         Measured(f"{what}, last pages", last, "ms", 20),
+        Measured(f"{what}, last pages against first", last / first, "x", 1.5),
     ]
 
 
 def _memory(server: Server) -> Measured:
     """Memory of all processes of the API; what they share is counted once."""
     assert server.process is not None
-    master = server.process.pid
-    workers = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    kib = sum(_pss(pid) for pid in (str(master), *workers))
+    kib = sum(_pss(pid) for pid in (server.process.pid, *server.workers()))
     return Measured("memory of the API's processes (PSS)", kib / 1024, "MiB", 250, "Neutron: 666-912 MiB")
 
 
-def _pss(pid: str) -> int:
+def _pss(pid: int) -> int:
     lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 

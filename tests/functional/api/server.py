@@ -14,7 +14,7 @@ from haqn.db import schema
 from tests.etcd_cluster import free_ports
 from tests.eventually import eventually
 
-_PROGRAM = "import sys; from haqn.cmd.api import main; sys.exit(main(sys.argv[1:]))"
+PROGRAM = "import sys; from haqn.cmd.api import main; sys.exit(main(sys.argv[1:]))"
 
 
 class Server:
@@ -29,8 +29,10 @@ class Server:
         url: str = "",
         api: Mapping[str, object] | None = None,
         more: str = "",
+        program: str = PROGRAM,
     ) -> None:
-        """`api` are more options of that section, `more` is more of the configuration file."""
+        """`api` are more options of that section, `more` is more of the configuration file; `program` is Python."""
+        self._program = program
         self.database_url = url or f"sqlite:///{directory}/haqn.sqlite"
         self.log_file = directory / "log"
         (port,) = free_ports(1)
@@ -55,11 +57,17 @@ class Server:
             self.process = subprocess.Popen(
                 [
                     *("setpriv", "--pdeathsig", "TERM"),
-                    *(sys.executable, "-c", _PROGRAM, "--config-file", str(self._config)),
+                    *(sys.executable, "-c", self._program, "--config-file", str(self._config)),
                 ],
                 stdout=log,
                 stderr=log,
             )
+
+    def workers(self) -> list[int]:
+        """Their process ids."""
+        assert self.process is not None
+        master = self.process.pid
+        return [int(pid) for pid in pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
     def wait(self) -> None:
         eventually(self._answers, timeout=60)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from haqn.coordination import keys
+from haqn.documents import Heartbeat, encode
 from haqn.lab.client import ApiError, Client, Resource
 from haqn.lab.scenery import wait_for
-from haqn.lab.spec import PHYSICAL_NETWORK
-from tests.etcd_cluster import EtcdCluster
-from tests.functional.api.server import Server
+from haqn.model import AgentType, agent_id
+from tests.functional.system.noop import NoopCloud, noop_cloud
 
 pytestmark = pytest.mark.functional
-
-_PROGRAM = "import sys; from haqn.cmd.{0} import main; sys.exit(main(sys.argv[1:]))"
-#: an agent that may do nothing that only root may
-_UNPRIVILEGED = ("--bounding-set=-all", "--inh-caps=-all")
 
 
 @dataclass(frozen=True)
@@ -32,48 +25,19 @@ class Cloud:
     external: Resource
 
 
-@contextmanager
-def noop_cloud(directory: Path) -> Iterator[Cloud]:
-    """API, monitor and agents as processes of this machine; there are no hosts."""
-    with ExitStack() as stack:
-        etcd = stack.enter_context(EtcdCluster(directory / "etcd", size=1))
-        server = stack.enter_context(Server(directory, etcd.endpoints, workers=1))
-
-        def start(program: str, name: str, section: str, *privileges: str) -> None:
-            config, log = directory / f"{name}.conf", (directory / f"{name}.log").open("wb")
-            config.write_text(
-                f"[DEFAULT]\nhost = {name}\nstate_path = {directory}/{name}\nrun_path = {directory}/{name}\n"
-                f"[etcd]\nendpoints = {','.join(etcd.endpoints)}\nlease_ttl = 5\n"
-                f"[database]\nconnection = {server.database_url}\n[{program}]\nmetrics_port = 0\n{section}"
-            )
-            command = [sys.executable, "-c", _PROGRAM.format(program), "--config-file", str(config)]
-            process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *privileges, *command], stdout=log, stderr=log
-            )
-            stack.callback(log.close)
-            stack.callback(process.wait, 30)
-            stack.callback(process.kill)
-
-        start("monitor", "mon1", "")
-        for number in (1, 2, 3):
-            options = f"backend = noop\nha_address = 192.0.2.{number}\nphysical_networks = {PHYSICAL_NETWORK}:none\n"
-            start("agent", f"net{number}", options, *_UNPRIVILEGED)
-        client = stack.enter_context(Client(server.url))
-        wait_for("all agents are alive", lambda: sum(agent["alive"] for agent in client.find("agent")) == 6)
-        provider = {"provider:network_type": "flat", "provider:physical_network": PHYSICAL_NETWORK}
-        external = client.create("network", {"router:external": True, **provider})
-        client.create("subnet", {"network_id": external["id"], "ip_version": 4, "cidr": "203.0.113.0/24"})
-        yield Cloud(client, external)
+@pytest.fixture(scope="module")
+def noop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NoopCloud]:
+    with noop_cloud(tmp_path_factory.mktemp("noop")) as cloud:
+        yield cloud
 
 
 @pytest.fixture(params=["noop", "linuxbridge"])
-def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
+def cloud(request: pytest.FixtureRequest) -> Cloud:
     if request.param == "noop":
-        with noop_cloud(tmp_path) as made:
-            yield made
-    else:
-        stage = request.getfixturevalue("stage")
-        yield Cloud(stage.client, stage.scenario.external)
+        noop = request.getfixturevalue("noop")
+        return Cloud(noop.client, noop.external)
+    stage = request.getfixturevalue("stage")
+    return Cloud(stage.client, stage.scenario.external)
 
 
 def of_haqn(client: Client, kind: str, object_id: str) -> Resource:
@@ -131,3 +95,21 @@ def test_the_story_of_a_router(cloud: Cloud) -> None:
     with pytest.raises(ApiError, match="404"):
         client.show("router", router_id)
     wait_for("all agents have done everything", lambda: all(one["in_sync"] for one in client.find("haqn/agent")))
+
+
+def test_a_new_agent_is_seen(noop: NoopCloud) -> None:
+    """How soon is measured by the bench (`bench.discovery`): the machine may be busy here."""
+    host, type_ = "new", AgentType.L3
+    beat = Heartbeat(agent_id=agent_id(type_, host), agent_type=type_, host=host, started_at="2026-01-02T03:04:05")
+
+    def seen() -> list[bool]:
+        return [agent["alive"] for agent in noop.client.find("agent", host=host)]
+
+    assert seen() == []
+    lease = noop.etcd.grant(60).lease
+    noop.etcd.put(keys.agent(type_, host), encode(beat), lease)
+    wait_for("the agent is there, and alive", lambda: seen() == [True])
+    noop.etcd.revoke(lease)
+    wait_for("it is dead", lambda: seen() == [False])
+    noop.client.delete("agent", beat.agent_id)
+    assert seen() == []
