@@ -17,8 +17,8 @@ from pathlib import Path
 import jinja2
 
 from haqn.agent.diff import OpenPairs
+from haqn.agent.reloads import Reloads
 from haqn.agent.uplinks import Uplinks
-from haqn.agent.work import MustWait
 from haqn.clock import isoformat
 from haqn.documents import PairDocument, PairReport
 from haqn.exceptions import HaqnError, HostError
@@ -38,8 +38,6 @@ LOG = logging.getLogger(__name__)
 
 #: announcements of the routers of a pair for which another member has just spoken
 _ANNOUNCEMENTS = 4
-#: seconds for which a reload waits for a check of keepalived to come to its end: longer than it is allowed to take
-_RELOAD_WAITS = 4.0
 #: checks (one a second) without a sign of keepalived after which it counts as frozen
 _FROZEN_AFTER = 6
 #: seconds of BACKUP after which the peer is trusted to forward
@@ -138,8 +136,7 @@ class Pairs:
         self._documents: dict[int, PairDocument] = {}
         self._last_refresh = 0
         self._silent_checks = 0
-        #: monotonic seconds since which a reload has been waiting; None: none is
-        self._reload_since: float | None = None
+        self._reloads = Reloads(self.daemon, directory / "checked", self._render)
         #: pair -> (PairDocument.peer_master, keepalived's last check when that was read)
         self._asked: dict[int, tuple[str, int]] = {}
         #: pair -> how often its routers are to be announced again
@@ -198,15 +195,8 @@ class Pairs:
             self._program.ensure_consumer()
             peers = {pair.vr_id: frozenset({pair.peer_address}) for pair in self._documents.values()}
             self._peers.widen(peers)
-            text = self._render(self._documents.values())
-            later = self._heirs() if self.daemon.would_reload(text) else frozenset()
-            if later:
-                text = self._render(pair for pair in self._documents.values() if pair.pair_id not in later)
-            self._wait_before_reload(text)
-            self.daemon.apply(text)
+            self._reloads.apply(self._documents.values())
             self._peers.narrow(peers)
-            if later:
-                raise MustWait(f"other pairs have had the virtual router ids of pairs {sorted(later)} until now")
         except (HaqnError, OSError) as error:
             LOG.error("keepalived: %s", error)
             errors.update({str(pair): str(error) for pair in self._documents})
@@ -227,30 +217,6 @@ class Pairs:
             ),
             documents,
         )
-
-    def _heirs(self) -> frozenset[int]:
-        """Pairs whose virtual router id is another pair's in the configuration that keepalived runs with.
-
-        By that id keepalived knows an instance again at a reload, and goes on with its state under the new name: it is
-        MASTER then and never says so. The old pair must be gone before.
-        """
-        present = config.instances(self.daemon.config.read_text())
-        return frozenset(
-            pair.pair_id for pair in self._documents.values() if present.get(pair.vr_id, pair.pair_id) != pair.pair_id
-        )
-
-    def _wait_before_reload(self, text: str) -> None:
-        """MustWait while no check of keepalived has come to its end since the last reload: each reload cuts one short,
-        and may cost the next one, too, and by one after the other the gates' leases would run out."""
-        checked = Path(self.state.path) / "checked"
-        if not self.daemon.would_reload(text) or self.daemon.has_settled(checked):
-            self._reload_since = None
-            return
-        now = time.monotonic()
-        self._reload_since = now if self._reload_since is None else self._reload_since
-        if now - self._reload_since < _RELOAD_WAITS:
-            raise MustWait("keepalived was reloaded a moment ago")
-        self._reload_since = None
 
     def _forget(self, pairs: set[int]) -> None:
         if not pairs:

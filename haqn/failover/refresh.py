@@ -53,9 +53,9 @@ def backlog(fifo: str) -> int:
         os.close(pipe)
 
 
-def wait_for_consumer(directory: str) -> int | None:
+def wait_for_consumer(directory: str, seconds: float = _ABSENT_AFTER) -> int | None:
     """The consumer's process id; it may be starting at this very moment, so it has a while to appear."""
-    deadline = time.monotonic() + _ABSENT_AFTER
+    deadline = time.monotonic() + seconds
     while (found := find_consumer(directory)) is None and time.monotonic() < deadline:
         time.sleep(0.05)
     return found[0] if found else None

@@ -25,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds that a consumer has to end in good order
 _END_TIMEOUT = 1.0
+#: seconds that a consumer has to start; the host may be busy
+_START_TIMEOUT = 5.0
 ENTRY = "failover/haqn/failover/run.py"
 
 
@@ -65,8 +67,8 @@ class Program:
             self._end(found[0])
         command = [*self._command, "consume", self._directory, str(self._lease_ms), self._fifo]
         self._supervisor.start("failover", command)
-        if refresh.wait_for_consumer(self._directory) is None:
-            raise HostError("cannot start the failover consumer: it is not there after a second")
+        if refresh.wait_for_consumer(self._directory, _START_TIMEOUT) is None:
+            raise HostError(f"cannot start the failover consumer: it is not there after {_START_TIMEOUT:g} s")
 
     def stop_consumer(self) -> None:
         """End it; nothing happens when it does not run."""
