@@ -51,7 +51,7 @@ class _Eye:
         groups = {group for group in taps.values() if group >= FIRST_PAIR_ID}
         # without its table every port is open
         shut = {group for group in groups if not self._gate.is_open(group)} if self._gate.exists() else set()
-        return Look(began, self._host, taps, frozenset(groups - shut))
+        return Look(began, self._host, taps, frozenset(groups - shut), until=time.time())
 
 
 class GateWatch:

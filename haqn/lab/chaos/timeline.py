@@ -18,13 +18,17 @@ _MARGIN = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen of one host at one moment: device groups of the ports' devices, and the groups that are open."""
+    """What was seen of one host at one moment: device groups of the ports' devices, and the groups that are open.
+
+    `time`: before it was seen, `until`: after that; on a busy machine a good while may be between them.
+    """
 
     time: float
     host: str
     #: device -> its group
     taps: Mapping[str, int]
     open: frozenset[int]
+    until: float = 0.0
 
     def passes(self, tap: str) -> bool:
         """Frames of that device get in and out of the host."""
@@ -92,7 +96,9 @@ def stray(looks: Sequence[Look], sightings: Iterable[Sighting], taps: Mapping[st
 
 def _is_stray(looks: Sequence[Look], sighting: Sighting, tap: str) -> bool:
     around = [look for look in looks if abs(look.time - sighting.time) <= _MARGIN]
-    seen = any(look.time < sighting.time for look in around) and any(look.time > sighting.time for look in around)
+    seen = any(max(look.time, look.until) < sighting.time for look in around) and any(
+        look.time > sighting.time for look in around
+    )
     # looks that are too far apart tell nothing of what was between them
     close = all(after.time - before.time < _MARGIN for before, after in itertools.pairwise(around))
     return seen and close and not any(look.passes(tap) for look in around)

@@ -1,5 +1,7 @@
 """Looks at gates, and frames on wires, told apart from what is allowed."""
 
+from dataclasses import replace
+
 import pytest
 
 from haqn.lab.chaos.timeline import Look, Sighting, longest_overlap, stray
@@ -78,3 +80,11 @@ def test_looks_that_are_far_apart_prove_nothing() -> None:
     seen = [look(0.0, "net1", is_open=False), look(0.6, "net1", is_open=False)]
 
     assert stray(seen, [Sighting(0.3, "net1", MAC)], TAPS) == []
+
+
+def test_a_look_that_took_long_says_nothing_of_a_frame_that_left_meanwhile() -> None:
+    slow = replace(look(0.0, "net1", is_open=False), until=0.3)
+    after = look(0.31, "net1", is_open=False)
+
+    assert stray([slow, after], [Sighting(0.2, "net1", MAC)], TAPS) == []
+    assert stray([slow, after], [Sighting(0.305, "net1", MAC)], TAPS)
