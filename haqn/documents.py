@@ -10,7 +10,8 @@ Units: durations in milliseconds where the name ends in `_ms`; times are ISO 860
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -38,6 +39,20 @@ def decode(data: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
         raise InvalidDocument(f"cannot read {kind.__name__}: {error}") from error
+
+
+def fingerprint(kind: str, object_id: str, value: bytes) -> int:
+    """128 bits that differ when a desired document does, byte by byte as it is in etcd."""
+    content = hashlib.blake2b(value, digest_size=16, key=f"{kind}/{object_id}".encode()[:64]).digest()
+    return int.from_bytes(content)
+
+
+def digest(fingerprints: Iterable[int]) -> str:
+    """All documents of a host in one hash, whatever their order: to find mistakes, not forgeries."""
+    combined = 0
+    for one in fingerprints:
+        combined ^= one
+    return f"{combined:032x}"
 
 
 # -- written by agents, under their lease -------------------------------------------------
@@ -104,6 +119,8 @@ class SyncReport:
     routers: int = 0
     #: true while the host keeps what runs because its desired documents are not complete
     holding: bool = False
+    #: of the documents of this generation as they were applied; empty while some are not, or of an older version
+    digest: str = ""
     version: int = 1
 
 
@@ -128,6 +145,10 @@ class Manifest:
     generation: int
     count: int
     complete: bool
+    #: of the documents as the leader wrote them; empty: of an older version
+    digest: str = ""
+    #: when, by the leader's clock; for people
+    written_at: str = ""
     version: int = 1
 
 
@@ -150,6 +171,8 @@ class PairDocument:
     #: a question: `since` of the peer's state MASTER. This member answers in its report when it is MASTER all the same
     peer_master: str = ""
     generation: int = 0
+    #: when, by the leader's clock; for people
+    written_at: str = ""
     version: int = 1
 
 
@@ -166,6 +189,8 @@ class NetworkDocument:
     #: tunnel addresses of the other hosts that have the network (VXLAN head-end replication)
     flood: tuple[str, ...] = ()
     generation: int = 0
+    #: when, by the leader's clock; for people
+    written_at: str = ""
     version: int = 1
 
 
@@ -224,6 +249,8 @@ class RouterDocument:
     #: by floating address
     floating_ips: tuple[FloatingIp, ...] = ()
     generation: int = 0
+    #: when, by the leader's clock; for people
+    written_at: str = ""
     version: int = 1
 
 
@@ -242,6 +269,8 @@ class PortDocument:
     mac_address: str
     admin_state_up: bool = True
     generation: int = 0
+    #: when, by the leader's clock; for people
+    written_at: str = ""
     version: int = 1
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from haqn.coordination import keys
-from haqn.documents import DESIRED_KINDS, DesiredDocument, Manifest, NetworkDocument, PairDocument, decode
+from haqn.documents import DESIRED_KINDS, DesiredDocument, Manifest, NetworkDocument, PairDocument, decode, fingerprint
 from haqn.exceptions import InvalidDocument
 
 
@@ -21,6 +21,8 @@ class Desired:
     documents: Mapping[tuple[str, str], DesiredDocument] = field(default_factory=dict)
     #: (kind, id) -> why the document cannot be read; its last readable version, if any, stays in `documents`
     invalid: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    #: (kind, id) -> what a digest of the documents is made of; of those that can be read
+    fingerprints: Mapping[tuple[str, str], int] = field(default_factory=dict)
     #: of the last complete listing
     generation: int = 0
     #: missing documents are kept, because the listing is not complete
@@ -43,6 +45,7 @@ def interpret(listing: Mapping[str, bytes], before: Desired) -> Desired:
     manifest: Manifest | None = None
     documents: dict[tuple[str, str], DesiredDocument] = {}
     invalid: dict[tuple[str, str], str] = {}
+    fingerprints: dict[tuple[str, str], int] = {}
     count = 0
     for key, value in listing.items():
         _, kind, object_id = keys.split_desired(key)
@@ -54,6 +57,7 @@ def interpret(listing: Mapping[str, bytes], before: Desired) -> Desired:
                 continue  # of a newer version
             count += 1
             documents[kind, object_id] = decode(value, DESIRED_KINDS[kind])
+            fingerprints[kind, object_id] = fingerprint(kind, object_id, value)
         except InvalidDocument as error:
             invalid[kind, object_id] = str(error)
             if (kind, object_id) in before.documents:
@@ -63,4 +67,10 @@ def interpret(listing: Mapping[str, bytes], before: Desired) -> Desired:
         return replace(
             before, documents={**before.documents, **documents}, invalid={**before.invalid, **invalid}, holding=True
         )
-    return Desired(documents=documents, invalid=invalid, generation=manifest.generation, holding=False)
+    return Desired(
+        documents=documents,
+        invalid=invalid,
+        fingerprints=fingerprints,
+        generation=manifest.generation,
+        holding=False,
+    )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from haqn.agent.desired import Desired
-from haqn.documents import DesiredDocument, NetworkDocument, RouterDocument, RouterPort, ports_of
+from haqn.documents import DesiredDocument, NetworkDocument, RouterDocument, RouterPort, digest, ports_of
 from haqn.model import CLOSED_GROUP, FIRST_PAIR_ID, UNGATED_GROUP, NetworkType
 
 NAMESPACE_PREFIX = "qrouter-"
@@ -105,3 +105,9 @@ def applied_generation(desired: Desired, unfinished: Collection[Key]) -> int:
         desired.documents[key].generation if key in desired.documents else desired.generation for key in unfinished
     ]
     return min([desired.generation, *(generation - 1 for generation in oldest)])
+
+
+def applied_digest(desired: Desired, unfinished: Collection[Key]) -> str:
+    """The digest of all desired documents once they are applied; empty while some are `unfinished`, for whatever
+    reason. One that cannot be read is not in it."""
+    return "" if desired.holding or unfinished else digest(desired.fingerprints.values())

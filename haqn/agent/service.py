@@ -401,6 +401,7 @@ class AgentService:
                 errors=dict(sorted(errors.items())),
                 routers=sum(1 for kind, _ in self._work.applied if kind == "routers"),
                 holding=self._desired.holding,
+                digest=diff.applied_digest(self._desired, undone | left),
             ),
             pairs=tuple(self._pairs.report()) if self._pairs is not None else (),
         )

@@ -1,4 +1,4 @@
-"""The generations of desired documents, read from etcd when somebody asks: agents watch them, the API does not."""
+"""What the leader has noted on desired documents, read from etcd when asked: agents watch them, the API does not."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ _PATIENCE = 3.0
 _CALL = 1.0
 
 
-class _Generation(msgspec.Struct):
-    """What manifests and documents have in common."""
+class Written(msgspec.Struct, frozen=True):
+    """What the leader has noted on a document: what manifests and documents have in common, and a manifest's digest."""
 
     generation: int = 0
+    written_at: str = ""
+    digest: str = ""
 
 
 def manifest(host: str) -> DocumentPlace:
@@ -36,12 +38,12 @@ def manifest(host: str) -> DocumentPlace:
     return (host, "manifest", "")
 
 
-def read_generations(etcd: Etcd, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, int]:
-    """The generations of those documents that there are and that etcd tells of in time."""
+def read_generations(etcd: Etcd, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, Written]:
+    """What is noted on those documents that there are and that etcd tells of in time."""
     by_host: dict[str, list[DocumentPlace]] = defaultdict(list)
     for place in set(wanted):
         by_host[place[0]].append(place)
-    found: dict[DocumentPlace, int] = {}
+    found: dict[DocumentPlace, Written] = {}
     end = time.monotonic() + _PATIENCE
     try:
         for host, places in by_host.items():
@@ -52,18 +54,18 @@ def read_generations(etcd: Etcd, wanted: Collection[DocumentPlace]) -> Mapping[D
             else:
                 items = [item for place in places if (item := etcd.get(_key(place), deadline=_CALL)) is not None]
             asked = set(places)
-            found |= {place: number for place, number in map(_place_of, items) if place in asked}
+            found |= {place: written for place, written in map(_place_of, items) if place in asked}
     except CoordinationError as error:
         LOG.info("desired generations are not known: %s", error)
     return found
 
 
-def _place_of(item: KeyValue) -> tuple[DocumentPlace, int]:
+def _place_of(item: KeyValue) -> tuple[DocumentPlace, Written]:
     try:
-        number = msgspec.json.decode(item.value, type=_Generation).generation
+        written = msgspec.json.decode(item.value, type=Written)
     except msgspec.DecodeError:
-        number = 0
-    return keys.split_desired(item.key), number
+        written = Written()
+    return keys.split_desired(item.key), written
 
 
 def _key(place: DocumentPlace) -> str:

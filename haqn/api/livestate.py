@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import Protocol, TypeVar
 
-from haqn.api.generations import DocumentPlace, read_generations
+from haqn.api.generations import DocumentPlace, Written, read_generations
 from haqn.coordination import keys
 from haqn.coordination.client import Etcd
 from haqn.coordination.informer import Informer
@@ -54,8 +54,8 @@ class LiveState(Protocol):
         """How far the agents on `host` have come with what they should do."""
         ...
 
-    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, int]:
-        """The generations of these documents in etcd, asked for now; of those that there are, and can be read soon."""
+    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, Written]:
+        """What is noted on these documents in etcd, asked for now; of those that there are, and can be read soon."""
         ...
 
     def leader(self) -> LeaderRecord | None:
@@ -84,7 +84,7 @@ class NoLiveState:
     def sync_report(self, host: str) -> SyncReport | None:  # noqa: ARG002 the signature is LiveState's
         return None
 
-    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, int]:  # noqa: ARG002 LiveState's
+    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, Written]:  # noqa: ARG002 LiveState's
         return {}
 
     def leader(self) -> LeaderRecord | None:
@@ -141,7 +141,7 @@ class EtcdLiveState:
     def sync_report(self, host: str) -> SyncReport | None:
         return self._syncs.get(host) if self._reports_are_fresh() else None
 
-    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, int]:
+    def generations(self, wanted: Collection[DocumentPlace]) -> Mapping[DocumentPlace, Written]:
         return read_generations(self._etcd, wanted) if self.known() else {}
 
     def leader(self) -> LeaderRecord | None:

@@ -5,6 +5,7 @@ What is not known (etcd does not answer) is null, and never "fine".
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import falcon
 from haqn.api import generations
 from haqn.api.attributes import Attribute, Attributes
 from haqn.api.endpoints import answer
-from haqn.api.generations import DocumentPlace
+from haqn.api.generations import DocumentPlace, Written
 from haqn.api.kinds import Integer, Kind, Nullable, Text, Timestamp, Uuid, is_uuid
 from haqn.api.livestate import LiveState
 from haqn.api.resource import Resource
@@ -21,6 +22,7 @@ from haqn.api.services import Services
 from haqn.db import agents, overview, redundancy, routers
 from haqn.db.overview import Hosting, Load
 from haqn.db.store import Row
+from haqn.documents import SyncReport
 from haqn.model import Role, VrrpState
 
 _LIVENESS = {True: "alive", False: "dead", None: "unknown"}
@@ -29,29 +31,48 @@ _LIVENESS = {True: "alive", False: "dead", None: "unknown"}
 class Sync(NamedTuple):
     """How far an agent has come with one document, or with all of its host's."""
 
-    desired: int | None
-    applied: int | None
+    #: what the leader has noted on the document; None: not known
+    desired: Written | None
+    report: SyncReport | None
     error: str | None = None
 
     @property
     def in_sync(self) -> bool | None:
         """None: not known."""
-        if self.desired is None or self.applied is None:
-            return None
-        return self.lag == 0 and self.error is None
+        return None if self.lag is None else self.lag == 0 and self.error is None
 
     @property
     def lag(self) -> int | None:
         """Generations, of which the host counts one for each change of its documents; 0: everything is applied."""
-        return None if self.desired is None or self.applied is None else max(0, self.desired - self.applied)
+        if self.desired is None or self.report is None:
+            return None
+        return max(0, self.desired.generation - self.report.generation)
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """Since when it is behind, by the clocks of the control hosts; for people."""
+        if self.desired is None or not self.lag:
+            return self.lag
+        if not self.desired.written_at:
+            return None
+        since = datetime.datetime.fromisoformat(self.desired.written_at)
+        return max(0.0, round((datetime.datetime.now(datetime.UTC) - since).total_seconds(), 1))
 
     def show(self) -> dict[str, Any]:
         return {
-            "desired_generation": self.desired,
-            "applied_generation": self.applied,
+            "desired_generation": None if self.desired is None else self.desired.generation,
+            "applied_generation": None if self.report is None else self.report.generation,
             "lag": self.lag,
+            "lag_seconds": self.lag_seconds,
             "in_sync": self.in_sync,
         }
+
+
+def same_digest(manifest: Written | None, report: SyncReport | None) -> bool | None:
+    """Whether a host has applied the very documents that the leader wrote for it; None: not known, or not yet."""
+    if manifest is None or report is None or report.generation != manifest.generation:
+        return None
+    return manifest.digest == report.digest if manifest.digest and report.digest else None
 
 
 # -- routers ------------------------------------------------------------------------------
@@ -62,9 +83,8 @@ def _decorate(services: Services, rows: Sequence[Row]) -> None:
     with services.database.read() as connection:
         bound = overview.hosting(connection, [row["id"] for row in rows])
         hosts = overview.hosts(connection)
-    desired = live_state.generations(
-        {(hosts[member], "routers", router_id) for router_id, one in bound.items() for member in one.members}
-    )
+    places = {(hosts[member], "routers", router_id) for router_id, one in bound.items() for member in one.members}
+    desired = live_state.generations(places | {generations.manifest(host) for host, _, _ in places})
     for row in rows:
         one = bound.get(row["id"], Hosting(None, None, ()))
         members = [
@@ -80,10 +100,12 @@ def _decorate(services: Services, rows: Sequence[Row]) -> None:
         }
 
 
-def _far(live_state: LiveState, host: str, router_id: str, desired: Mapping[DocumentPlace, int]) -> Sync:
-    sync = live_state.sync_report(host)
-    wanted = desired.get((host, "routers", router_id))
-    return Sync(wanted, None, None) if sync is None else Sync(wanted, sync.generation, sync.errors.get(router_id))
+def _far(live_state: LiveState, host: str, router_id: str, desired: Mapping[DocumentPlace, Written]) -> Sync:
+    report = live_state.sync_report(host)
+    error = None if report is None else report.errors.get(router_id)
+    if error is None and same_digest(desired.get(generations.manifest(host)), report) is False:
+        error = "the host has applied other documents than the leader wrote"
+    return Sync(desired.get((host, "routers", router_id)), report, error)
 
 
 def _member(live_state: LiveState, one: Hosting, agent_id: str, host: str, far: Sync) -> dict[str, Any]:
@@ -174,13 +196,14 @@ def _describe_agents(services: Services, only: str | None = None) -> list[dict[s
 
 
 def _describe_agent(
-    live_state: LiveState, row: Row, load: Load, pairs: Sequence[int], desired: Mapping[DocumentPlace, int]
+    live_state: LiveState, row: Row, load: Load, pairs: Sequence[int], desired: Mapping[DocumentPlace, Written]
 ) -> dict[str, Any]:
     host = row["host"]
     sync = live_state.sync_report(host)
-    far = Sync(desired.get(generations.manifest(host)), sync.generation if sync is not None else None)
+    manifest = desired.get(generations.manifest(host))
+    far = Sync(manifest, sync)
     # errors are told apart here: all else may be applied
-    in_sync = far.in_sync and not (sync is None or sync.errors or sync.holding)
+    in_sync = far.in_sync and (not (sync is None or sync.errors or sync.holding) and same_digest(manifest, sync))
     leads = [pair_id for pair_id in pairs if live_state.pair_state(host, pair_id) is VrrpState.MASTER]
     alive = live_state.alive(row["id"])
     because = why_not_stop(load, leads, alive=alive, built=None if sync is None else sync.routers)
@@ -195,6 +218,9 @@ def _describe_agent(
         "forwards_for_pairs": leads,
         **far.show(),
         "in_sync": in_sync,
+        # null: not known, not applied yet, or of an older version
+        "desired_digest": (manifest.digest or None) if manifest is not None else None,
+        "applied_digest": (sync.digest or None) if sync is not None else None,
         "holding": None if sync is None else sync.holding,
         "errors": None if sync is None else dict(sync.errors),
         "safe_to_stop": not because,

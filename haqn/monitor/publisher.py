@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from haqn.clock import Clock, SystemClock, isoformat
 from haqn.coordination import keys
 from haqn.coordination.operations import (
     MAX_OPERATIONS,
@@ -23,7 +24,16 @@ from haqn.coordination.operations import (
     batches,
 )
 from haqn.coordination.state import Changed, Deleted, Event
-from haqn.documents import DESIRED_KINDS, Manifest, PairDocument, RouterDocument, decode, encode
+from haqn.documents import (
+    DESIRED_KINDS,
+    Manifest,
+    PairDocument,
+    RouterDocument,
+    decode,
+    digest,
+    encode,
+    fingerprint,
+)
 from haqn.exceptions import CoordinationError, InvalidDocument
 from haqn.monitor.projection import Projected, Projection
 
@@ -38,11 +48,12 @@ _MANIFEST: Key = ("manifest", "")
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A key as it is in etcd. `content` is the document without its generation; None: cannot be read."""
+    """A key as it is in etcd. `content` is the document without generation and time; None: cannot be read."""
 
     content: bytes | None
     generation: int
     revision: int
+    fingerprint: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,10 @@ class _Host:
     #: the largest generation that was used
     generation: int = 0
 
+    def digest(self) -> str:
+        """Of the documents, the manifest not counted."""
+        return digest(written.fingerprint for key, written in self.documents.items() if key != _MANIFEST)
+
 
 class Publisher:
     """Of one term. All methods but `on_event` are for the leader's one thread."""
@@ -86,10 +101,13 @@ class Publisher:
         listing: Callable[[], Mapping[str, KeyValue]],
         fence: Callable[[Sequence[Operation]], TransactionResult],
         epoch: int,
+        *,
+        clock: Clock | None = None,
     ) -> None:
         """`listing` reads all of keys.DESIRED; `fence` is a transaction that raises NotLeader when the term is over."""
         self._listing = listing
         self._fence = fence
+        self._clock = clock or SystemClock()
         self._first_generation = epoch * _GENERATIONS_PER_TERM
         self._hosts: dict[str, _Host] = {}
         self._in_doubt = True
@@ -195,8 +213,14 @@ class Publisher:
             if key not in host.documents or host.documents[key].content != projected.content
         }
         obsolete = sorted(host.documents.keys() - wanted.keys() - {_MANIFEST})
-        manifest_is_true = host.manifest is not None and host.manifest.complete and host.manifest.count == len(wanted)
-        return _Difference(changed, obsolete, manifest_is_true)
+        manifest = host.manifest
+        manifest_is_true = (
+            manifest is not None
+            and manifest.complete
+            and manifest.count == len(wanted)
+            and (changed or obsolete or manifest.digest == host.digest())
+        )
+        return _Difference(changed, obsolete, bool(manifest_is_true))
 
     def _publish_host(self, name: str, wanted: Mapping[Key, Projected], difference: _Difference) -> int:
         host = self._hosts[name]
@@ -211,8 +235,9 @@ class Publisher:
     def _steps(self, name: str, host: _Host, difference: _Difference, wanted: int) -> Iterator[_Step]:
         obsolete = difference.obsolete
         generation = first = self._next_generation(host)
+        now = isoformat(self._clock.utcnow())
         documents = {
-            _join(name, key): encode(replace(projected.document, generation=first))
+            _join(name, key): encode(replace(projected.document, generation=first, written_at=now))
             for key, projected in difference.changed.items()
         }
         put_batches = [
@@ -229,7 +254,8 @@ class Publisher:
                 # whoever has carried out the deletions before has not carried out these
                 generation = self._next_generation(host)
             left -= len(deletions)
-            manifest = Manifest(generation=generation, count=left, complete=True)
+            # its digest comes with the transaction that makes it true
+            manifest = Manifest(generation=generation, count=left, complete=True, written_at=now)
             yield _Step(generation=first, puts=last, deletions=deletions, manifest=manifest)
             last = []
 
@@ -238,20 +264,25 @@ class Publisher:
         return host.generation
 
     def _write(self, name: str, host: _Host, step: _Step, wanted: Mapping[Key, Projected]) -> None:
+        places = {_split(put.key)[1]: put for put in step.puts}
+        prints = {key: fingerprint(*key, put.value) for key, put in places.items()}
         operations: list[Operation] = [*step.puts, *(Delete(_join(name, key)) for key in step.deletions)]
-        if step.manifest is not None:
-            operations.append(Put(keys.manifest(name), encode(step.manifest)))
+        manifest = step.manifest
+        if manifest is not None:
+            gone = {_MANIFEST, *step.deletions}
+            left = {key: one.fingerprint for key, one in host.documents.items() if key not in gone} | prints
+            manifest = replace(manifest, digest=digest(left.values()))
+            operations.append(Put(keys.manifest(name), encode(manifest)))
         with self._lock:
             revision = self._fence(operations).revision
             host.revision = revision
-            for put in step.puts:
-                _, key = _split(put.key)
-                host.documents[key] = _Written(wanted[key].content, step.generation, revision)
+            for key in places:
+                host.documents[key] = _Written(wanted[key].content, step.generation, revision, prints[key])
             for key in step.deletions:
                 del host.documents[key]
-            if step.manifest is not None:
-                host.manifest = step.manifest
-                host.documents[_MANIFEST] = _Written(b"", step.manifest.generation, revision)
+            if manifest is not None:
+                host.manifest = manifest
+                host.documents[_MANIFEST] = _Written(b"", manifest.generation, revision, 0)
 
     def _remove_host(self, name: str) -> int:
         """Nobody is registered there. With the manifest gone, too, a host that still runs keeps what it has."""
@@ -286,14 +317,15 @@ def _join(name: str, key: Key) -> str:
 
 
 def _read(key: Key, item: KeyValue) -> _Written:
-    kind, _ = key
+    kind, object_id = key
+    found = fingerprint(kind, object_id, item.value)
     try:
         if key == _MANIFEST:
-            return _Written(item.value, decode(item.value, Manifest).generation, item.mod_revision)
+            return _Written(item.value, decode(item.value, Manifest).generation, item.mod_revision, found)
         if kind in DESIRED_KINDS:
             document = decode(item.value, DESIRED_KINDS[kind])
-            content = encode(replace(document, generation=0))
-            return _Written(content, document.generation, item.mod_revision)
+            content = encode(replace(document, generation=0, written_at=""))
+            return _Written(content, document.generation, item.mod_revision, found)
     except InvalidDocument:
         pass  # it differs from whatever it should be, so it is written anew or deleted
-    return _Written(None, 0, item.mod_revision)
+    return _Written(None, 0, item.mod_revision, found)

@@ -181,7 +181,7 @@ class MonitorService:
         self._health.works(Source.SQL)
         record = LeaderRecord(holder=self._holder, epoch=epoch, since=isoformat(self._clock.utcnow()))
         self._election.update_value(encode(record), token=token)
-        publisher = Publisher(self._list_desired, partial(self._fence, token), epoch)
+        publisher = Publisher(self._list_desired, partial(self._fence, token), epoch, clock=self._clock)
         self._desired = Informer(
             self._etcd,
             keys.DESIRED,

@@ -31,6 +31,17 @@ def complete(count: int, generation: int = 1) -> Manifest:
 BEFORE = interpret(listing(port(1), port(2), manifest=complete(2)), Desired())
 
 
+def test_the_digest_is_that_of_the_documents_once_all_are_applied():
+    same = interpret(listing(port(2), port(1), manifest=complete(2)), Desired())
+    assert diff.applied_digest(BEFORE, ()) == diff.applied_digest(same, ()) != ""
+    other = interpret(listing(port(1), port(3), manifest=complete(2)), Desired())
+    assert diff.applied_digest(other, ()) != diff.applied_digest(BEFORE, ())
+    assert diff.applied_digest(BEFORE, {("ports", "p1")}) == ""
+    assert diff.applied_digest(interpret({}, BEFORE), ()) == "", "its documents may have changed"
+    unreadable = listing(port(1), manifest=complete(2)) | {keys.desired_port(HOST, "p2"): b"nonsense"}
+    assert diff.applied_digest(interpret(unreadable, BEFORE), ()) != diff.applied_digest(BEFORE, ())
+
+
 def test_a_complete_listing_is_taken_at_its_word():
     assert set(BEFORE.documents) == {("ports", "p1"), ("ports", "p2")}
     assert (BEFORE.holding, BEFORE.generation) == (False, 1)

@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 
+from haqn.api.generations import Written
 from haqn.api.overview import why_not_stop
 from haqn.db import ledger, monitorstatus, redundancy, tables
 from haqn.db.clock import utcnow
@@ -122,19 +123,41 @@ def test_one_call_tells_everything_about_the_members_of_routers(api, pair, live_
         live_state.reports[host, 65536] = PairReport(
             pair_id=65536, state=state, since="then", sequence=1, role=Role.ACTIVE, epoch=1, gate_open=host == "net1"
         )
-        live_state.desired[host, "routers", router] = 7
-        live_state.desired[host, "manifest", ""] = 8
-    live_state.syncs = {"net1": SyncReport(generation=8), "net2": SyncReport(generation=6)}
+        live_state.desired[host, "routers", router] = Written(generation=7, written_at="2026-01-02T03:04:05.678Z")
+        live_state.desired[host, "manifest", ""] = Written(generation=8, digest="d1")
+    live_state.syncs = {"net1": SyncReport(generation=8, digest="d1"), "net2": SyncReport(generation=6)}
     shown = api.get(f"haqn/routers/{router}")["router"]
     assert (shown["pair_id"], shown["active_host"], shown["in_sync"]) == (65536, "net1", False)
     first, second = shown["members"]
     assert (first["host"], first["state"], first["since"], first["gate_open"]) == ("net1", "MASTER", "then", True)
     assert (first["lag"], first["in_sync"], second["lag"], second["in_sync"]) == (0, True, 1, False)
+    assert first["lag_seconds"] == 0
+    assert second["lag_seconds"] > 0
     agents = {agent["host"]: agent for agent in api.get("haqn/agents")["agents"]}
     assert (agents["net1"]["in_sync"], agents["net2"]["in_sync"], agents["net2"]["lag"]) == (True, False, 2)
+    assert agents["net2"]["lag_seconds"] is None, "an older leader has written it"
+    assert (agents["net1"]["desired_digest"], agents["net1"]["applied_digest"]) == ("d1", "d1")
     assert agents["net1"]["safe_to_stop"] is False
     assert "forward" in agents["net1"]["because"]
     assert "redundancy" in agents["net2"]["because"]
+
+
+@pytest.mark.parametrize(
+    ("desired", "applied", "agent_in_sync", "router_in_sync"),
+    [("d1", "d1", True, True), ("d1", "d2", False, False), ("d1", "", None, True), ("", "d1", None, True)],
+)
+def test_the_same_generation_of_other_documents_is_not_in_sync(
+    api, pair, live_state, desired, applied, agent_in_sync, router_in_sync
+):
+    router, *_ = pair
+    for host in ("net1", "net2"):
+        live_state.desired[host, "routers", router] = Written(generation=7)
+        live_state.desired[host, "manifest", ""] = Written(generation=8, digest=desired)
+        live_state.syncs[host] = SyncReport(generation=8, digest=applied)
+    assert {one["in_sync"] for one in api.get("haqn/agents")["agents"]} == {agent_in_sync}
+    shown = api.get(f"haqn/routers/{router}")["router"]
+    assert shown["in_sync"] is router_in_sync
+    assert {bool(member["error"]) for member in shown["members"]} == {not router_in_sync}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from haqn.agent import diff
+from haqn.agent.desired import Desired, interpret
 from haqn.coordination import keys
 from haqn.coordination.operations import MAX_OPERATIONS, Delete, DeletePrefix, Put, TransactionResult
 from haqn.coordination.state import Changed, Deleted
@@ -61,8 +63,10 @@ class FakeEtcd:
         return {key for key in self.items if key.startswith(prefix) and key != keys.manifest(host)}
 
     def may_believe(self, host):
-        manifest = self.manifest(host)
-        return manifest is not None and manifest.complete and manifest.count == len(self.documents(host))
+        """An agent takes the listing for a whole one, and comes to the leader's digest when it has applied it."""
+        prefix, manifest = keys.desired(host), self.manifest(host)
+        desired = interpret({key: one.value for key, one in self.items.items() if key.startswith(prefix)}, Desired())
+        return manifest is not None and not desired.holding and diff.applied_digest(desired, ()) == manifest.digest
 
 
 def routers(*ids, pair_id=65536):
@@ -95,10 +99,13 @@ def publisher(etcd):
 
 def test_documents_and_manifest_are_written_once(etcd, publisher):
     publisher.publish({"net1": routers("r1"), "net2": {}})
-    assert etcd.manifest("net1") == Manifest(generation=FIRST, count=1, complete=True)
-    assert etcd.manifest("net2") == Manifest(generation=FIRST, count=0, complete=True)
+    for host, count in (("net1", 1), ("net2", 0)):
+        manifest = etcd.manifest(host)
+        assert (manifest.generation, manifest.count, manifest.complete) == (FIRST, count, True)
+        assert etcd.may_believe(host)
     document = decode(etcd.items[keys.desired_router("net1", "r1")].value, RouterDocument)
-    assert document == RouterDocument(router_id="r1", pair_id=65536, generation=FIRST)
+    assert document.written_at
+    assert replace(document, written_at="") == RouterDocument(router_id="r1", pair_id=65536, generation=FIRST)
     assert publisher.generation_of("net1", "routers", "r1") == FIRST
     assert publisher.publish({"net1": routers("r1"), "net2": {}}) == 0
 
