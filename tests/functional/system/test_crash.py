@@ -82,10 +82,10 @@ def test_a_standby_that_crashes_is_replaced_and_nothing_is_lost(stage: Stage) ->
 
 def test_a_host_that_is_powered_off_and_on_builds_everything_again(stage: Stage) -> None:
     rebooted, peer = stage.active, stage.standby
-    with stage.scenario.both_ways() as both_ways:
+    with stage.scenario.both_ways() as both_ways, stage.leases_kept(rebooted):
         time.sleep(CALM)
         services.reboot(stage.lab, rebooted)
-        wait_for("it stands by", lambda: stage.at_rest() and rebooted in stage.scenario.states, 4 * TTL)
+        wait_for("it stands by", lambda: stage.at_rest() and rebooted in stage.scenario.states)
         time.sleep(CALM)
         outbound, inbound = both_ways.stop()
 
