@@ -11,6 +11,7 @@ import pytest
 
 from haqn.api import app as api_app
 from haqn.api import extensions, quantum_v1
+from haqn.api.kinds import Only
 from haqn.api.policies import OPEN
 from haqn.api.services import Services
 from haqn.db.settings import Settings
@@ -161,7 +162,12 @@ def references(alices, bobs, outer):
         yield "PUT", f"{theirs}/{action}_extraroutes", route, {404}
     yield "POST", "floatingips", {"floatingip": {"floating_network_id": network}}, {404}
     yield "POST", "floatingips", {"floatingip": {"floating_network_id": outer, "port_id": port}}, {404}
+    inner = {"floating_network_id": outer, "subnet_id": subnet}
+    yield "POST", "floatingips", {"floatingip": inner}, {400, 404}
     yield "PUT", f"floatingips/{bobs['floatingips']['id']}", {"floatingip": {"port_id": port}}, {404}
+    stolen = {"device_id": alices["routers"]["id"], "device_owner": "network:router_interface"}
+    yield "POST", "ports", {"port": {"network_id": own, **stolen}}, {400, 403, 404, 409}
+    yield "PUT", f"ports/{own_port}", {"port": stolen}, {400, 403, 404, 409}
     rule = {"direction": "ingress"}
     yield "POST", "security-group-rules", {"security_group_rule": {**rule, "security_group_id": group}}, {404}
     remote = {**rule, "security_group_id": own_group, "remote_group_id": group}
@@ -183,6 +189,40 @@ def test_every_reference_to_anothers_objects(api, external, alices):  # noqa: F8
             wrong.append((method, path, body, answer.status_code, answer.text))
     assert wrong == []
     assert (world(api, alices), world(api, bobs)) == before
+
+
+#: attributes that name other objects in another way than by `..._id`
+STRUCTURED = {"fixed_ips", "security_groups", "external_gateway_info"}
+
+
+def naming(resource):
+    """(method, attribute) of a resource by which a request can name another object, from the API's own tables."""
+    for attribute in resource.attributes.members:
+        named = attribute.name in STRUCTURED or attribute.name.endswith(("_id", "_ids"))
+        # a kind that takes one value only names nothing; whose an object is to be is test_tenancy's
+        fixed = type(attribute.kind) is Only or attribute.name in {"project_id", "tenant_id"}
+        if named and not fixed and not attribute.admin_only:
+            yield from [("POST", attribute.name)] * attribute.post + [("PUT", attribute.name)] * attribute.put
+
+
+def test_references_are_all_that_the_api_knows(alices, external):  # noqa: F811 it is the fixture
+    tried = {
+        (method, path.partition("/")[0], attribute)
+        for method, path, body, _ in references(alices, alices, external["networks"]["id"])
+        for attribute in (next(iter(body.values())) if isinstance(next(iter(body.values())), dict) else body)
+    }
+    known = {(method, one.path, attribute) for one in api_app.RESOURCES for method, attribute in naming(one)}
+    assert len(known) > 12
+    assert sorted(known - tried) == []
+
+
+def test_filters_find_nothing_of_others(api, alices):
+    for collection, row in alices.items():
+        for query in ({"id": row["id"]}, {"project_id": "a"}, {"tenant_id": "a"}, {"name": row.get("name") or "p"}):
+            for stranger in (BOB, NOBODY):
+                answer = api.client.simulate_get(f"/v2.0/{collection}", params=query, headers=stranger)
+                found = [] if answer.status_code in (400, 403) else next(iter(answer.json.values()))
+                assert [one for one in found if one["id"] == row["id"]] == [], (collection, query)
 
 
 def test_v1_is_about_the_tenants_in_the_path(api, alices):
