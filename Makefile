@@ -1,4 +1,4 @@
-# make install | demo | test | lint | docs | bench | reboots | chaos | sample
+# make install | demo | test | lint | docs | bench | reboots | failsafe | chaos | sample
 # Everything works on a fresh Debian 12 with make, git and python3, as root.
 
 SHELL := /bin/sh
@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install packages demo test lint docs bench reboots chaos sample clean
+.PHONY: install packages demo test lint docs bench reboots failsafe chaos sample clean
 .DEFAULT_GOAL := install
 
 install: packages $(STAMP)
@@ -51,6 +51,11 @@ bench: install
 # a host comes back 20 times, in any order and at any moment
 reboots: install
 	$(BIN)/python -m bench.reboots
+
+# no etcd, no SQL, no control plane at all, while traffic flows and hosts crash: make failsafe OUTAGE=120
+OUTAGE = 600
+failsafe: install
+	$(BIN)/python -m bench.failsafe --seconds $(OUTAGE)
 
 # random faults while traffic flows: make chaos SEED=1 FAULTS=500 SECONDS=3600; the log is build/chaos-SEED.log
 SEED = $(shell date +%s)

@@ -29,11 +29,15 @@ class Numbers:
     happened: tuple[Happened, ...]
     #: kind -> events that go on
     going_on: Mapping[str, int]
+    #: lines of the outbox, and those of them that the leader has not read
+    outbox: int
+    outbox_unread: int
 
 
-def read(database: Database) -> Numbers:
-    """Read them in one transaction. Raises DatabaseUnavailable."""
-    events, redundancies = tables.events, tables.redundancies
+def read(database: Database, *, outbox_read: int = 0) -> Numbers:
+    """Read them in one transaction; `outbox_read`: the leader has read the outbox up to this line. Raises
+    DatabaseUnavailable."""
+    events, redundancies, outbox = tables.events, tables.redundancies, tables.outbox
     count = sa.func.count()
     with database.read() as connection:
         states = connection.execute(sa.select(redundancies.c.state, count).group_by(redundancies.c.state)).all()
@@ -51,6 +55,8 @@ def read(database: Database) -> Numbers:
         open_ones = connection.execute(
             sa.select(events.c.kind, count).where(events.c.ended_at.is_(None)).group_by(events.c.kind)
         ).all()
+        lines = connection.scalar(sa.select(count).select_from(outbox)) or 0
+        unread = connection.scalar(sa.select(count).select_from(outbox).where(outbox.c.id > outbox_read)) or 0
     return Numbers(
         redundancy={row[0]: row[1] for row in states},
         happened=tuple(
@@ -58,4 +64,6 @@ def read(database: Database) -> Numbers:
             for kind, cause, number, duration, outage in sorted(over)
         ),
         going_on={row[0]: row[1] for row in open_ones},
+        outbox=lines,
+        outbox_unread=unread,
     )

@@ -40,6 +40,7 @@ class MonitorMetrics(Collector):
         self._lease_margin = lease_margin
         self._silence = silence
         self._seen: tuple[Facts, Reported, int] | None = None
+        self._outbox_read = 0
         self._plans = Histogram(
             "haqn_monitor_plan_seconds", "Time that the planner took", buckets=_PLAN_BUCKETS, registry=None
         )
@@ -54,9 +55,11 @@ class MonitorMetrics(Collector):
         timer: AbstractContextManager[object] = self._plans.time()
         return timer
 
-    def saw(self, facts: Facts, reported: Reported, *, held: int, seconds: float) -> None:
-        """A cycle of the leader is over; `held`: things that the planner would do and must not."""
+    def saw(self, facts: Facts, reported: Reported, *, held: int, seconds: float, outbox_read: int = 0) -> None:
+        """A cycle of the leader is over; `held`: things that the planner would do and must not; `outbox_read`: the last
+        line of the outbox that it has read."""
         self._seen = (facts, reported, held)
+        self._outbox_read = outbox_read
         self._cycles.observe(seconds)
 
     def not_leading(self) -> None:
@@ -81,7 +84,7 @@ class MonitorMetrics(Collector):
         yield _gauge("haqn_held_changes", "Changes that a brake holds", held)
         yield _gauge("haqn_operations_open", "Drains, rebalances, ... that are not over", len(facts.placed.operations))
         try:
-            yield from _kept(numbers.read(self._database))
+            yield from _kept(numbers.read(self._database, outbox_read=self._outbox_read))
         except DatabaseUnavailable as error:
             LOG.warning("metrics without those of SQL: %s", error)
 
@@ -123,6 +126,8 @@ def pair_state(facts: Facts, reported: Reported, pair: Pair) -> str:
 
 
 def _kept(found: Numbers) -> Iterable[Metric]:
+    yield _gauge("haqn_outbox_lines", "Lines of the outbox; old ones are deleted by the thousand", found.outbox)
+    yield _gauge("haqn_outbox_unread_lines", "Changes that the leader has not read yet", found.outbox_unread)
     redundancy = GaugeMetricFamily("haqn_routers_by_redundancy", "Routers: full, degraded, none", labels=["redundancy"])
     for state in ("full", "degraded", "none"):
         redundancy.add_metric([state], found.redundancy.get(state, 0))

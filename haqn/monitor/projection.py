@@ -55,9 +55,11 @@ class Projector:
         settled: Collection[int],
         awaiting: Collection[int] = (),
         words: Mapping[int, Word] = MappingProxyType({}),
+        withheld: Collection[tuple[str, str]] = (),
     ) -> Projection:
         """All documents of all hosts. `settled`: ids of the settled pairs; `awaiting`: of those that their BACKUP
-        must not know yet; `words`: what is to be said to pairs besides.
+        must not know yet; `words`: what is to be said to pairs besides; `withheld`: (host, router) of standbys that are
+        to be taken down.
         """
         self._forget(facts)
         agents = facts.placed.agents
@@ -75,7 +77,8 @@ class Projector:
                 continue
             projected = self._router(facts, router)
             for host in hosts:
-                projection[host]["routers", router.id] = projected
+                if (host, router.id) not in withheld:
+                    projection[host]["routers", router.id] = projected
             for port in router_ports(router):
                 present[port.network_id].update(hosts)
         bridge_hosts = {agent.host for agent in agents.values() if agent.agent_type is AgentType.LINUX_BRIDGE}

@@ -154,7 +154,8 @@ class Term:
         self._done += self._chronicle.note_redundancy(facts, reported, self._publisher.generation_of, basis)
         if self._metrics is not None:
             took = self._clock.monotonic() - began
-            self._metrics.saw(facts, reported, held=len(self._holds), seconds=took)
+            read = max(self._outbox, default=0)
+            self._metrics.saw(facts, reported, held=len(self._holds), seconds=took, outbox_read=read)
         if self._done:
             LOG.info(
                 "epoch %d: %s (%.3f s)", self._writer.epoch, "; ".join(self._done), self._clock.monotonic() - began
@@ -313,9 +314,7 @@ class Term:
         basis = (self._facts_version, settled, awaiting, by_pair, withheld)
         if basis == self._projected and not self._publisher.in_doubt:
             return
-        projection = self._projector.project(facts, settled, awaiting, by_pair)
-        for host, router_id in withheld:
-            projection[host].pop(("routers", router_id), None)
+        projection = self._projector.project(facts, settled, awaiting, by_pair, withheld)
         count = self._publisher.publish(projection)
         self._projected = basis
         self._publications += 1

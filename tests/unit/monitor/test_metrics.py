@@ -2,7 +2,7 @@
 
 import pytest
 
-from haqn.db import schema
+from haqn.db import outbox, schema
 from haqn.db.session import Database
 from haqn.model import VrrpState
 from haqn.monitor.metrics import MonitorMetrics
@@ -33,6 +33,17 @@ def cluster(**states):
     )
     reports = {(host, 65536): report(65536, state) for host, state in states.items()}
     return known, reported(alive=["net1", "net2"], pairs=reports)
+
+
+def test_changes_that_the_leader_has_not_read_are_counted(tmp_path):
+    url = f"sqlite:///{tmp_path}/haqn.sqlite"
+    schema.upgrade(url)
+    database = Database(url)
+    metrics = MonitorMetrics(database, lambda: 4.0, lambda: 0.5)
+    lines = [database.write(lambda connection: outbox.record(connection, "router", "r1")) for _ in range(3)]
+    metrics.saw(*cluster(), held=0, seconds=0.1, outbox_read=lines[1])
+    said = values(metrics)
+    assert (said["haqn_outbox_lines",], said["haqn_outbox_unread_lines",]) == (3, 1)
 
 
 def test_who_does_not_lead_says_nothing_of_the_cluster(metrics):

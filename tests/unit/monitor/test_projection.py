@@ -54,6 +54,11 @@ def cluster():
     )
 
 
+def test_what_is_to_be_taken_down_is_withheld_from_that_host_alone():
+    projection = Projector(advert_interval_ms=100).project(cluster(), (), withheld={("net2", "r1")})
+    assert {host for host, found in projection.items() if ("routers", "r1") in found} == {"net1"}
+
+
 def test_both_members_get_the_same_router_and_their_own_half_of_the_pair():
     found = documents(cluster(), settled={65536})
     expected = RouterDocument(
