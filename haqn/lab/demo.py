@@ -10,7 +10,7 @@ from collections import Counter
 from types import FrameType
 
 from haqn.exceptions import HaqnError
-from haqn.lab import etcdctl, faults, lookup, services
+from haqn.lab import etcdctl, faults, kernel, lookup, services
 from haqn.lab.client import Client
 from haqn.lab.cluster import Lab
 from haqn.lab.probe import Probe, ProbeResult, now_ms
@@ -148,6 +148,9 @@ class _Story:
         gap = max(outbound.largest_gap_ms, inbound.largest_gap_ms)
         self.board.at_most("host back: largest gap", gap, _SWITCHOVER_GAP_MS, "ms")
         self.board.exactly("host back: pairs that it claims", len(scenario.scenery.masters_on(host)), 0)
+        # by the lease that its agent has now: it has built all that it is asked for, and says so
+        self.board.exactly("host back: what its agent has not built", etcdctl.unsettled(self.lab, [host]), {})
+        self.board.exactly("host back: gates open on it", len(kernel.open_gates(self.lab.host(host).run)), 0)
 
     def _switch_over(self) -> None:
         scenario, old, new = self.scenario, self.scenario.active, self.scenario.standby
