@@ -12,6 +12,8 @@ def server(keystone, make_server):
         yield server
 
 
+# each command asks Keystone several times
+@pytest.mark.timeout(600)
 def test_two_projects_by_the_command_line(keystone, server):
     keystone.add_service("network", "haqn", server.url)
     alice, bob, admin = (
@@ -32,9 +34,28 @@ def test_two_projects_by_the_command_line(keystone, server):
         admin.do(f"network set --name renamed {network['id']}")
         assert alice.ok("network show renamed")["id"] == network["id"]
         alice.do("network delete renamed")
+        check_quotas(admin, alice)
     finally:
         for shell in (alice, bob, admin):
             shell.close()
+
+
+def check_quotas(admin, alice):
+    """The command sets quotas by Keystone's names of projects, and so needs one."""
+
+    def limits(shell, project=""):
+        return {row["Resource"]: row["Limit"] for row in shell.ok(f"quota show --network {project}")}
+
+    assert limits(alice)["networks"] == 100
+    admin.do("quota set --networks 1 --routers -1 a")
+    assert (limits(alice)["networks"], limits(alice)["routers"], limits(admin, "b")["networks"]) == (1, -1, 100)
+    alice.ok("network create first")
+    assert "Quota exceeded for resources: ['network']" in alice.fails("network create second")
+    assert "is not from -1 to" in admin.fails("quota set --networks -5 a")
+    usage = {row["Resource"]: row["In Use"] for row in alice.ok("quota show --network --usage")}
+    assert usage["networks"] == 1
+    admin.do("quota delete --network a")
+    assert limits(alice)["networks"] == 100
 
 
 def test_tokens_and_roles(keystone, server):
