@@ -1,6 +1,7 @@
-"""Routers on one host: throughput, memory, time to build, to audit, and to add floating IPs.
+"""What a tenant notices (bench.tenant), and routers on one host: throughput, memory, time to build, audit, and to add
+floating IPs.
 
-In namespaces that end with the measurement, so that nothing of this machine is touched.
+The latter in namespaces that end with the measurement, so that nothing of this machine is touched.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from bench import tenant
 from bench.measure import Measured
 
 
 def measure(say: Callable[[str], None], routers: int) -> list[Measured]:
     """All of it, with so many routers."""
+    rows = tenant.measure(say)
     say("one host: throughput through gate and NAT")
-    rows = _inside("--throughput")
+    rows += _inside("--throughput")
     say(f"one host: {routers} routers built and audited")
     return rows + _inside("--routers", str(routers))
 

@@ -36,6 +36,8 @@ from haqn.model import FIRST_EPOCH, FIRST_PAIR_ID, Role, VrrpState
 
 LOG = logging.getLogger(__name__)
 
+#: a device group with any of these bits is a pair's (FIRST_PAIR_ID is a power of two) or CLOSED_GROUP
+_GATED_BITS = 2**32 - FIRST_PAIR_ID
 #: announcements of the routers of a pair for which another member has just spoken
 _ANNOUNCEMENTS = 4
 #: checks (one a second) without a sign of keepalived after which it counts as frozen
@@ -63,9 +65,7 @@ class PairsSettings:
 
 def make_gate(templates: jinja2.Environment) -> None:
     """Make the gate, shut for every pair, or leave it as it is; it must be there before the first port. HostError."""
-    nftables.run(
-        templates.get_template("gate.nft.j2").render(first_group=FIRST_PAIR_ID, switches_only=SWITCHES_ONLY.hex(":"))
-    )
+    nftables.run(templates.get_template("gate.nft.j2").render(gated=_GATED_BITS, switches_only=SWITCHES_ONLY.hex(":")))
 
 
 def role_level(document: PairDocument, carried_epoch: int, level: int | None, *, is_master: bool) -> int | None:

@@ -21,7 +21,7 @@ _FLOATING_IP = FloatingIp(floating_ip_address="198.51.100.9", fixed_ip_address="
 
 def _gate() -> str:
     template = templating.environment().get_template("gate.nft.j2")
-    return template.render(first_group=65536, switches_only=SWITCHES_ONLY.hex(":"))
+    return template.render(gated=0xFFFF0000, switches_only=SWITCHES_ONLY.hex(":"))
 
 
 def _router(facts, *floating_ips) -> str:
