@@ -51,7 +51,7 @@ class RouterDriver(Protocol):
     """Hosts routers; called from several threads, one router at a time each. Every method may be called again."""
 
     def apply(self, router: RouterDocument, networks: Mapping[str, NetworkDocument], open_pairs: OpenPairsNow) -> Built:
-        """Build the router as the document says. Raises HostError, or MustWait (haqn.agent.routers)."""
+        """Build the router as the document says. Raises HostError, or MustWait (haqn.agent.work)."""
         ...
 
     def remove(self, router_id: str) -> None:
