@@ -1,0 +1,37 @@
+"""The fuzz of the API on the servers: they refuse what SQLite takes, and each does so in its own way."""
+
+from __future__ import annotations
+
+import pytest
+
+from haqn.db import schema
+from haqn.db.session import Database
+from tests.functional.sql import SERVERS, database_maker
+from tests.unit.api import fuzz
+
+# what the fuzz asks for
+from tests.unit.api.conftest import add_agent, api, app, bind, conf, live_state, nudge  # noqa: F401 fixtures
+
+TEMPLATES = fuzz.templates()
+#: requests of each method to each path
+EXAMPLES = 5
+
+
+@pytest.fixture(params=SERVERS)
+def database(request, tmp_path):
+    with database_maker(request.param, tmp_path) as make:
+        url = make()
+        schema.upgrade(url)
+        database = Database(url)
+        yield database
+        database.close()
+
+
+def test_no_input_is_an_error_of_the_server(api, add_agent, bind):  # noqa: F811 fixtures
+    ids = fuzz.populate(api, add_agent, bind)
+    for method in ("GET", "POST", "PUT"):
+        for template in TEMPLATES[method]:
+            fuzz.explore(api, ids, method, template, examples=EXAMPLES)
+    ids |= fuzz.lonely(api)
+    for template in sorted(TEMPLATES["DELETE"], key=len, reverse=True):
+        fuzz.explore(api, ids, "DELETE", template, examples=EXAMPLES)
