@@ -1,7 +1,9 @@
 """What the documentation tells to type and to look at exists."""
 
+import itertools
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,20 @@ from haqn import conf as haqn_conf
 from haqn.cmd import lab, manage
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "doc").glob("*.md"))
+PAGES = [*sorted((ROOT / "doc").glob("*.md")), ROOT / "README.md"]
 OPTIONS = {(group, option.name) for group, options in haqn_conf.list_opts() for option in options}
+
+
+_PUNCTUATION = "();|&<>"
+
+
+def statements(line):
+    """The commands of one line of a shell, as words."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=_PUNCTUATION)
+    lexer.whitespace_split = True
+    for is_punctuation, words in itertools.groupby(lexer, lambda word: set(word) <= set(_PUNCTUATION)):
+        if not is_punctuation:
+            yield list(words)
 
 
 def commands(program):
@@ -19,9 +33,9 @@ def commands(program):
     for page in PAGES:
         for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.splitlines():
-                words = shlex.split(line.strip().removeprefix("# "), comments=True)
-                if words and words[0].rpartition("/")[2] == program:
-                    yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)}")
+                for words in statements(line.strip().removeprefix("# ")):
+                    if words[0].rpartition("/")[2] == program and words[1:] != ["--help"]:
+                        yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)}")
 
 
 @pytest.mark.parametrize("arguments", list(commands("haqn-manage")))
@@ -32,6 +46,31 @@ def test_haqn_manage_has_these_commands(arguments):
 @pytest.mark.parametrize("arguments", list(commands("haqn-lab")))
 def test_haqn_lab_has_these_commands(arguments):
     assert lab._parser().parse_args(arguments).command is not None
+
+
+@pytest.fixture(scope="module")
+def openstack():
+    """The real client's commands; what it is told on the way is its own business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from openstackclient.shell import OpenStackShell  # noqa: PLC0415 - takes seconds
+
+        shell = OpenStackShell()
+        for group in ("openstack.network.v2", "openstack.identity.v3"):
+            shell.command_manager.add_command_group(group)
+        yield shell
+
+
+@pytest.mark.parametrize("arguments", list(commands("openstack")))
+def test_openstack_has_these_commands(openstack, arguments):
+    found, name, rest = openstack.command_manager.find_command(arguments)
+    found(openstack, None, cmd_name=name).get_parser(name).parse_args(rest)
+
+
+@pytest.mark.parametrize("arguments", list(commands("systemctl")))
+def test_units_exist(arguments):
+    units = {unit.stem for unit in (ROOT / "deploy" / "systemd").glob("*.service")} | {"keepalived", "etcd"}
+    assert set(arguments[1:]) - {"--now"} <= units
 
 
 def test_options_exist():
