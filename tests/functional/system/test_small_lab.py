@@ -3,6 +3,8 @@
 Its etcd lets in only users, each with the least rights."""
 
 import configparser
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import pytest
 
 from haqn.coordination import keys
 from haqn.documents import RouterDocument, decode
+from haqn.exceptions import HostError
 from haqn.lab import etcdctl, services
 from haqn.lab.client import Client
 from haqn.lab.cluster import Lab
@@ -60,7 +63,7 @@ def again() -> Iterator[Again]:
     lab = Lab(lab_name("c"))
     try:
         before = start_and_kill(lab)
-        haqn_lab(lab, "up", "--hosts", "2", "--computes", "1", "--ttl", "2", "--etcd-auth")
+        haqn_lab(lab, "up", "--hosts", "2", "--computes", "1", "--ttl", "2", "--etcd", "3", "--etcd-auth")
         yield Again(lab, before)
     finally:
         lab.destroy(forget=True)
@@ -69,8 +72,30 @@ def again() -> Iterator[Again]:
 def test_up_ends_what_a_killed_one_has_left(again: Again) -> None:
     assert again.processes_before
     assert not [pid for pid in again.processes_before if os.path.exists(f"/proc/{pid}")]
-    assert sorted(host.name for host in again.lab.hosts()) == ["cmp1", "ctl1", "ext", "net1", "net2"]
+    assert sorted(host.name for host in again.lab.hosts()) == ["cmp1", "ctl1", "ctl2", "ctl3", "ext", "net1", "net2"]
     services.wait_for_agents(again.lab)
+
+
+def test_etcd_has_as_many_members_as_were_asked_for_and_needs_two_of_them(again: Again) -> None:
+    def programs() -> dict[str, str]:
+        hosts = json.loads(haqn_lab(again.lab, "status", "--json"))["hosts"]
+        return {name: state for host in hosts for name, state in host["programs"].items() if name.startswith("etcd")}
+
+    assert programs() == {"etcd1": "running", "etcd2": "running", "etcd3": "running"}
+    assert len(etcdctl.etcdctl(again.lab, "member", "list").splitlines()) == 3
+    haqn_lab(again.lab, "kill", "etcd3")
+    assert programs()["etcd3"] == "absent"
+
+    def agents_have_leases() -> bool:
+        # the member that was killed may have led the others
+        with contextlib.suppress(HostError):
+            return len({entry.lease for entry in etcdctl.get(again.lab, etcdctl.AGENTS)}) == 3
+        return False
+
+    wait_for("the agents have leases without it", agents_have_leases)
+    haqn_lab(again.lab, "restart", "etcd3")
+    assert programs()["etcd3"] == "running"
+    wait_for("it has caught up", agents_have_leases)
 
 
 def test_a_second_agent_makes_a_pair(again: Again) -> None:
