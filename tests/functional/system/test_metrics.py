@@ -13,7 +13,7 @@ import yaml
 
 from haqn.lab import services
 from haqn.lab.scenery import wait_for
-from tests.functional.system.stage import Stage
+from tests.functional.system.stage import TTL, Stage
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus" / "haqn.rules.yml"
@@ -83,6 +83,43 @@ def test_prometheus_finds_what_rules_and_dashboard_ask_for(stage: Stage) -> None
         "the leader's router is redundant",
         lambda: samples(scrape(stage, leader.host, port))['haqn_routers_by_redundancy{redundancy="full"}'] == 1,
     )
+
+
+def test_numbers_follow_what_happens(stage: Stage) -> None:
+    leader = stage.leading_monitor()
+    port = services.METRICS_PORT + int(leader.name.removeprefix("monitor")) - 1
+    events = 'haqn_failover_events_total{cause="switchover",kind="transition"}'
+    alive = 'haqn_agents{alive="true",type="L3 agent"}'
+
+    def cluster(name: str) -> float:
+        return samples(scrape(stage, leader.host, port)).get(name, 0.0)
+
+    def host(name: str, metric: str) -> float:
+        return samples(scrape(stage, name, AGENT_PORT))[metric]
+
+    routers, built = cluster("haqn_routers"), host(stage.active, "haqn_agent_routers")
+    router = stage.scenario.add_router(73)
+    wait_for("the leader counts the new router", lambda: cluster("haqn_routers") == routers + 1)
+    wait_for(
+        "its agents do",
+        lambda: sum(host(name, "haqn_agent_routers") for name in stage.hosts) >= 2 * (built + 1),
+    )
+    stage.delete_router(router["id"])
+    wait_for("it is counted no longer", lambda: cluster("haqn_routers") == routers)
+
+    happened, heir = cluster(events), stage.standby
+    transitions = host(heir, "haqn_agent_transitions_total")
+    services.manage(stage.lab, "switchover", str(stage.pair))
+    wait_for("the failover is counted", lambda: cluster(events) >= happened + 1)
+    wait_for("by the host, too", lambda: host(heir, "haqn_agent_transitions_total") > transitions)
+    assert cluster("haqn_monitor_plan_seconds_count") > 0
+
+    idle = next(name for name in stage.hosts if name not in (stage.active, stage.standby))
+    services.stop(stage.lab, stage.agent(idle))
+    wait_for("a dead agent is counted", lambda: cluster(alive) == len(stage.hosts) - 1)
+    services.start(stage.lab, stage.agent(idle))
+    wait_for("and an agent that is back", lambda: cluster(alive) == len(stage.hosts))
+    assert 0 < host(idle, "haqn_agent_lease_margin_seconds") <= TTL
 
 
 def test_the_alert_rules_are_rules(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-"""Neighbouring versions work together: each program of the version before, in a cluster of this one.
+"""Neighbouring versions work together, and changing from one to the other costs no packet: each program of the version
+before, in a cluster of this one.
 
-The version before is the newest tag below this commit, else the parent commit, or what HAQN_PREVIOUS names. It comes
-from the history, so a clone must have that: this fails in a shallow one, and says so.
+The version before is the newest tag below this commit, else the parent commit, or what HAQN_PREVIOUS names: a revision,
+or a directory with the source tree of one. A revision comes from the history: a clone of depth 1 has none, and this
+fails there and says what would do.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from haqn.lab.client import Client
 from haqn.lab.host import Host
 from haqn.lab.scenery import wait_for
 from haqn.lab.services import Service
-from tests.functional.system.stage import HANDOVER_GAP, Stage
+from tests.functional.system.stage import Stage
 from tests.functional.system.test_agents import wait_until_adopted
 
 ROOT = Path(__file__).parents[3]
@@ -44,11 +47,14 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree of the version before."""
     directory = tmp_path_factory.mktemp("previous")
     revision = previous_revision()
+    if Path(revision).is_dir():
+        return Path(revision)
     archive = git("archive", revision, "haqn", "templates")
     if archive.returncode != 0:
         pytest.fail(
-            f"cannot find the version before ({revision}) in this clone's history, which this test needs "
-            f"(git fetch --unshallow): {archive.stderr.decode().strip()}"
+            f"cannot find the version before ({revision}) in this clone's history: clone it with --depth 2 or more, "
+            f"git fetch --unshallow, or let HAQN_PREVIOUS be a directory with its source tree. "
+            f"git says: {archive.stderr.decode().strip()}"
         )
     subprocess.run(["tar", "-x", "-C", directory], input=archive.stdout, check=True)
     return directory
@@ -63,7 +69,8 @@ def start_previous(host: Host, service: str, previous: Path, *settings: str) -> 
 def test_each_program_of_the_version_before_works_with_this_ones(stage: Stage, previous: Path) -> None:
     members = [stage.active, stage.standby]
     before = {host: stage.heartbeat_lease(host) for host in members[:1]}
-    with stage.scenario.both_ways() as both_ways:
+    with stage.scenario.both_ways() as both_ways, ExitStack() as kept:
+        kept.enter_context(stage.leases_kept(members[0]))
         # an agent of the version before, under this version's monitor
         host = stage.host(members[0])
         services.stop(stage.lab, stage.agent(members[0]))
@@ -102,6 +109,7 @@ def test_each_program_of_the_version_before_works_with_this_ones(stage: Stage, p
 
         # and back, over what those of the version before have written
         services.restart(stage.lab, monitors[0])
+        kept.enter_context(stage.leases_kept(members[0]))
         services.restart(stage.lab, stage.agent(members[0]))
         wait_for("this version leads", stage.is_led)
         for router in (first, second):
@@ -109,9 +117,8 @@ def test_each_program_of_the_version_before_works_with_this_ones(stage: Stage, p
         wait_for("the new agent undoes them", lambda: not stage.devices_of(members[0], second["id"]))
         outbound, inbound = both_ways.stop()
 
-    for result in (outbound, inbound):
-        assert result.largest_gap_ms < HANDOVER_GAP
-        assert result.all_answered
+    assert (outbound.lost, inbound.lost) == (0, 0)
+    assert outbound.sent > 100
 
 
 def _answers(session: requests.Session, url: str) -> bool:
