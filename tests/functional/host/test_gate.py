@@ -9,6 +9,7 @@ import pytest
 from haqn import templating
 from haqn.agent.pairs import make_gate
 from haqn.failover.gate import Gate
+from haqn.model import CLOSED_GROUP, FIRST_PAIR_ID, UNGATED_GROUP
 from tests.isolated import isolated
 
 pytestmark = pytest.mark.functional
@@ -88,11 +89,21 @@ def test_a_shut_port_teaches_the_bridge_nothing():
     assert all("permanent" in line for line in entries.stdout.splitlines())
 
 
+@pytest.mark.parametrize("group", [UNGATED_GROUP, FIRST_PAIR_ID - 1])
 @isolated
-def test_ports_outside_of_any_pair_are_not_gated():
+def test_ports_outside_of_any_pair_are_not_gated(group):
     make_gate(templating.environment())
-    bridge_with_a_gated_port(group=1)
+    bridge_with_a_gated_port(group)
     assert pings("vm", "10.0.0.1")
+
+
+@pytest.mark.parametrize("group", [FIRST_PAIR_ID, FIRST_PAIR_ID + 1, 2 * FIRST_PAIR_ID, CLOSED_GROUP])
+@isolated
+def test_ports_of_all_pairs_and_those_that_are_down_are_gated(group):
+    make_gate(templating.environment())
+    bridge_with_a_gated_port(group)
+    assert not pings("vm", "10.0.0.1")
+    assert not pings("router", "10.0.0.2")
 
 
 @isolated
