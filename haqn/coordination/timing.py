@@ -62,6 +62,10 @@ class Watchdog:
         self.heard_at = now
         self.asked_at = None
 
+    def idle_for(self, now: float) -> float:
+        """Seconds for which `check` has nothing to say if nothing is heard; negative when it has."""
+        return (self.heard_at + self.ping_after if self.asked_at is None else self.asked_at + self.silence) - now
+
     def check(self, now: float) -> Pulse:
         if self.asked_at is not None:
             return Pulse.DEAD if now - self.asked_at > self.silence else Pulse.FINE

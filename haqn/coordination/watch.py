@@ -21,8 +21,9 @@ from haqn.coordination.state import Change
 from haqn.coordination.stubs import Connection, Message, RpcError, rpc, status
 from haqn.coordination.timing import Pulse, Watchdog
 
-#: How often a waiting reader looks at the watchdog, in seconds.
-_TICK = 0.25
+#: How long a reader waits before it looks around, in seconds: until the watchdog has something to say, which it may
+#: find a moment after it is due, and not for longer than the reader's own affairs can wait.
+_SHORTEST_TICK, _LONGEST_TICK = 0.02, 1.0
 
 
 class WatchBroken(Exception):
@@ -96,7 +97,8 @@ class Watch:
         Raises WatchBroken or WatchCompacted; the watch is of no use afterwards.
         """
         try:
-            message = self._answers.get(timeout=_TICK)
+            idle = self._watchdog.idle_for(self._clock.monotonic())
+            message = self._answers.get(timeout=min(max(idle, _SHORTEST_TICK), _LONGEST_TICK))
         except queue.Empty:
             self._look_for_life()
             return None

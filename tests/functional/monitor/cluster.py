@@ -83,6 +83,8 @@ class FakeAgent:
         self.host = host
         self.id = agent_id(AgentType.L3, host)
         self.up = True
+        #: it lives, and carries nothing out
+        self.idle = False
         self._others = others
         others[host] = self
         self._session = Session(etcd, TTL)
@@ -127,7 +129,7 @@ class FakeAgent:
         """Say what VRRP would have come to."""
         with self._lock:
             manifest = self.manifest()
-            if not self.up or manifest is None or not self.documents_are_complete():
+            if not self.up or self.idle or manifest is None or not self.documents_are_complete():
                 return
             for pair in self.pairs():
                 master = pair.role is Role.ACTIVE or not self._others[pair.peer_host].up

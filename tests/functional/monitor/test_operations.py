@@ -115,6 +115,49 @@ def test_switchover_rebuild_and_what_is_proposed(cluster):
     assert done["done"] == proposed["total"]
 
 
+def test_what_the_leader_was_killed_in_the_middle_of_is_gone_on_with_by_the_next_one(cluster):
+    start(cluster, "net1", "net2", "net3")
+
+    def pairs() -> list:
+        return cluster.rows(sa.select(tables.pairs.c.id, tables.pairs.c.epoch).order_by(tables.pairs.c.id))
+
+    def interrupt(work, has_begun) -> dict:
+        """Ask twice; kill the leader when it has begun and the agents have not followed; wait for the end."""
+        leader = cluster.wait_for_leader(timeout=60).holder.partition(":")[0]
+        cluster.start_monitor(f"mon{len(cluster.monitors) + 1}")
+        for agent in cluster.agents.values():
+            agent.idle = True
+        asked = cluster.database.write(work)
+        assert cluster.database.write(work)["id"] == asked["id"]
+        eventually(has_begun, timeout=60)
+        cluster.monitors[leader].send(signal.SIGKILL)
+        assert not row(cluster, asked["id"])["finished_at"]
+        cluster.wait_for_leader(besides=leader, timeout=60)
+        for agent in cluster.agents.values():
+            agent.idle = False
+            agent.report()
+        return eventually(lambda: (now := row(cluster, asked["id"]))["finished_at"] and now, timeout=60)
+
+    net1, before = cluster.agents["net1"].id, pairs()
+    done = interrupt(lambda connection: operations.switch_over_agent(connection, net1), lambda: pairs() != before)
+    assert done["state"] == "done"
+    assert "net1" not in {members[0] for members in placed(cluster).values()}
+
+    before = pairs()
+    done = interrupt(lambda connection: operations.rebalance(connection, dry_run=False), lambda: pairs() != before)
+    assert (done["state"], done["done"]) == ("done", done["total"])
+    actives = [members[0] for members in placed(cluster).values()]
+    assert {actives.count(host) for host in cluster.agents} == {8}
+
+    router = ROUTERS[0]
+    _, standby = placed(cluster)[router]
+    key = keys.desired_router(standby, router)
+    revision = cluster.etcd.get(key).create_revision
+    done = interrupt(lambda connection: operations.rebuild(connection, router), lambda: cluster.etcd.get(key) is None)
+    assert done["state"] == "done"
+    assert cluster.etcd.get(key).create_revision > revision
+
+
 def test_a_brake_is_visible_and_can_be_released(cluster):
     start(cluster, *(f"net{number}" for number in range(1, 7)))
     time.sleep(TTL)

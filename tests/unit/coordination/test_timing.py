@@ -38,3 +38,11 @@ def test_watchdog_counts_a_pause_of_the_process_as_silence():
     """A reader looks at what has come before it looks at the watchdog, so an answer that waits is not missed."""
     dog = Watchdog(ping_after=1.0, silence=2.0, heard_at=0.0, asked_at=0.0)
     assert dog.check(1000.0) is Pulse.DEAD
+
+
+@pytest.mark.parametrize("asked_at", [None, 0.0])
+def test_watchdog_says_how_long_it_has_nothing_to_say(asked_at):
+    dog = Watchdog(ping_after=1.0, silence=2.0, heard_at=0.0, asked_at=asked_at)
+    idle = dog.idle_for(0.5)
+    assert dog.check(0.5 + idle - 0.01) is Pulse.FINE
+    assert dog.check(0.5 + idle + 0.01) is not Pulse.FINE
