@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from bench import advertisements, api, discovery, failover, l3, limits, neutron_reference, scale
+from bench import advertisements, api, discovery, failover, l3, leadership, limits, neutron_reference, scale
 from bench.measure import table
 
 
@@ -20,7 +20,8 @@ def main() -> int:
     def say(what: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {what}", flush=True)
 
-    rows = failover.measure(say, (1, 10, 50) if given.quick else (1, 50, 400))
+    rows = failover.measure(say, (1, 10), 50) if given.quick else failover.measure(say)
+    rows += leadership.measure(say)
     rows += api.measure(say)
     say("new agents")
     rows += discovery.measure()

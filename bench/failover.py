@@ -1,38 +1,43 @@
 """Failovers of 1, 50 and 400 routers: crash, planned switchover, replacement of a dead agent.
 
 One lab for each advert interval, three network hosts. All routers are brought to one host before it is crashed; at
-least 20 of them are pinged from outside every 5 ms, the rest are counted by their gates.
+least 20 of them are pinged from outside every 5 ms; all of them are counted by their gates, and by the announcements
+of each of their ports that leave the host which takes over.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from bench.announcements import GATEWAY, Announcements, RouterPort, router_ports
 from bench.measure import Measured
-from haqn.coordination import keys
-from haqn.coordination.client import Etcd
-from haqn.coordination.informer import Informer
-from haqn.documents import Manifest, PairReport, SyncReport, decode
-from haqn.lab import etcdctl, faults, services
+from bench.replacement import Replacement
+from haqn.lab import etcdctl, faults, kernel, processes, services
 from haqn.lab.client import Client, Resource
 from haqn.lab.cluster import Lab
 from haqn.lab.lookup import external_address
 from haqn.lab.probe import Probe, ProbeResult
 from haqn.lab.scenery import Scenery, wait_for
 from haqn.lab.spec import EXTERNAL_HOST, LabSpec
-from haqn.model import VrrpState
 
 _SAMPLE = 20
 _CALM = 1.0
 _TTL = 5
+#: milliseconds between adverts -> largest gap
+_CRASH_GOALS_MS = {100: 500.0, 50: 300.0}
 _SWITCHOVER_GOAL_MS = 150.0
 _PROJECTED_GOAL_S = 2.0
 _BUILT_GOAL_S = 60.0
 _BULK_GOAL_S = 90.0
 _CREATE_GOAL_S = 1.0
+#: [agent] gate_lease_ms, its default
+_KERNEL_LEASE_S = 3.0
+_FREEZES = 3
+#: seconds between looks at a gate that is to shut
+_LOOK = 0.01
 
 
 class Failover:
@@ -44,6 +49,7 @@ class Failover:
         self._say = say
         self.lab = Lab(f"bench{advert_ms}")
         self.routers: list[Resource] = []
+        self.ports: list[RouterPort] = []
         self.rows: list[Measured] = []
 
     def __enter__(self) -> Failover:
@@ -64,27 +70,55 @@ class Failover:
     # -- measurements -------------------------------------------------------------------------
 
     def create(self, total: int) -> None:
-        """Create routers, each with a gateway and a network of its own, until there are `total`."""
-        missing = total - len(self.routers)
-        self._say(f"{self._advert_ms} ms adverts: {missing} more routers")
+        """Create routers one by one, each with a gateway and a network of its own, until there are `total`."""
+        self._say(f"{self._advert_ms} ms adverts: {total - len(self.routers)} more routers")
         began = time.monotonic()
         for number in range(len(self.routers), total):
-            _, subnet = self.scenery.tenant_network(f"n{number}", f"10.{64 + number // 250}.{number % 250}.0/24")
+            _, subnet = self.scenery.tenant_network(f"n{number}", _cidr(number))
             self.routers.append(self.scenery.router(f"r{number}", self.external["id"], [subnet["id"]]))
-        posted = time.monotonic() - began
-        wait_for("all routers are ready", self._all_ready, _BULK_GOAL_S * 2)
-        ready = time.monotonic() - began
+        took = self._until_ready() - began
         if total == 1:
-            self._row("first router: POST to ready on both members", ready, "s", _CREATE_GOAL_S)
+            self._row("first router: POST to ready on both members", took, "s", _CREATE_GOAL_S)
             self._second_router()
-        elif missing > 100:
-            self._row(
-                f"{missing} routers created and ready on both members",
-                ready,
-                "s",
-                _BULK_GOAL_S,
-                f"POSTs took {posted:.0f} s",
-            )
+
+    def create_in_bulk(self, total: int) -> None:
+        """Delete what there is; then `total` routers by one POST, each with a gateway and a network of its own."""
+        for router in self.routers:
+            self._delete(router)
+        self.routers = []
+        self._until_ready()
+        self._say(f"{self._advert_ms} ms adverts: {total} routers in bulk")
+        numbers = range(total)
+        began = time.monotonic()
+        networks = self.client.create_many("network", [{"name": f"bulk{number}"} for number in numbers])
+        subnets = self.client.create_many(
+            "subnet",
+            [
+                {"network_id": network["id"], "ip_version": 4, "cidr": _cidr(number)}
+                for number, network in enumerate(networks)
+            ],
+        )
+        gateway = {"network_id": self.external["id"]}
+        self.routers = self.client.create_many(
+            "router", [{"name": f"bulk{number}", "external_gateway_info": gateway} for number in numbers]
+        )
+        for router, subnet in zip(self.routers, subnets, strict=True):
+            self.client.add_interface(router["id"], subnet["id"])
+        requested = time.monotonic() - began
+        self._row(
+            f"{total} routers in bulk, each with a network: created and ready on both members",
+            self._until_ready() - began,
+            "s",
+            _BULK_GOAL_S,
+            f"requests took {requested:.0f} s",
+        )
+
+    def _until_ready(self) -> float:
+        """When all routers were ready (monotonic seconds). Afterwards `ports` are theirs."""
+        wait_for("all routers are ready", self._all_ready, _BULK_GOAL_S * 2)
+        ready_at = time.monotonic()
+        self.ports = router_ports(self.client, [router["id"] for router in self.routers])
+        return ready_at
 
     def _second_router(self) -> None:
         """The first router makes a pair, and keepalived starts; from the second on it is the usual case."""
@@ -94,20 +128,28 @@ class Failover:
         while self.client.show("router", router["id"])["status"] != "ACTIVE":
             time.sleep(0.01)
         self._row("router: POST to ready on both members", time.monotonic() - began, "s", _CREATE_GOAL_S)
-        self.client.request("PUT", f"/v2.0/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet["id"]})
+        self._delete(router)
+
+    def _delete(self, router: Resource) -> None:
+        for port in self.client.find("port", device_id=router["id"]):
+            if port["device_owner"] != GATEWAY:
+                self.client.request(
+                    "PUT", f"/v2.0/routers/{router['id']}/remove_router_interface", {"port_id": port["id"]}
+                )
         self.client.delete("router", router["id"])
 
-    def crash(self, label: str = "") -> None:
+    def crash(self) -> None:
         """Crash the host that carries all routers; afterwards it stands by, and its peer carries them."""
         carrier, other = self._gather()
         self._say(f"{self._advert_ms} ms adverts: crash of {carrier} with {len(self.routers)} routers")
-        with self._probe() as probe:
+        with Announcements(self.lab, other) as announced, self._probe() as probe:
             time.sleep(_CALM)
+            crashed_at = time.time()
             faults.crash(self.lab, carrier)
             wait_for(f"{other} carries everything", lambda: self._carries(other))
             time.sleep(2 * _CALM)
             result = probe.stop()
-        self._crash_row(result, label)
+            self._crash_rows(result, announced, crashed_at)
         faults.thaw(self.lab, carrier)
         self._until_standby(carrier)
 
@@ -115,14 +157,48 @@ class Failover:
         """A planned switchover of all pairs."""
         carrier, other = self._gather()
         self._say(f"{self._advert_ms} ms adverts: switchover of {len(self.routers)} routers from {carrier} to {other}")
-        with self._probe() as probe:
+        with Announcements(self.lab, other) as announced, self._probe() as probe:
             time.sleep(_CALM)
-            services.manage(self.lab, "switchover", *map(str, self._pairs_of(carrier)))
+            services.manage(self.lab, "switchover", *map(str, self.scenery.masters_on(carrier)))
             wait_for(f"{other} carries everything", lambda: self._carries(other))
             time.sleep(2 * _CALM)
             result = probe.stop()
-        what = f"planned switchover, {len(self.routers)} routers, {self._advert_ms} ms adverts: largest gap"
-        self._row(what, result.largest_gap_ms, "ms", _SWITCHOVER_GOAL_MS, f"{len(result.targets)} pinged")
+            what = f"planned switchover, {len(self.routers)} routers, {self._advert_ms} ms adverts"
+            self._gap_row(what, result, _SWITCHOVER_GOAL_MS)
+            # nobody outside knows the moment: it begins with the last answer before the longest silence
+            gave_way_at = max((target.largest_gap for target in result.targets), key=lambda gap: gap[1])[0] / 1000
+            since = gave_way_at + time.time() - time.monotonic()
+            self.rows.append(announced.row(what, self.ports, since, _SWITCHOVER_GOAL_MS))
+
+    def freeze_keepalived(self) -> None:
+        """Freeze the keepalived of the host that carries all routers, until its agent replaces it, several times."""
+        runs = [self._freeze() for _ in range(_FREEZES)]
+        what = f"keepalived frozen, {len(self.routers)} routers, {self._advert_ms} ms adverts, worst of {len(runs)}"
+        took = sorted(seconds for seconds, _ in runs)
+        times = ", ".join(f"{seconds:.1f}" for seconds in took)
+        self._row(f"{what}: gate shut by the kernel, peer forwards", took[-1], "s", _KERNEL_LEASE_S, times)
+        self._gap_row(what, max((seen for _, seen in runs), key=lambda seen: seen.largest_gap_ms), self._crash_goal_ms)
+
+    def _freeze(self) -> tuple[float, ProbeResult]:
+        """(seconds until its gates are shut, what pings saw)"""
+        carrier, other = self._gather()
+        self._say(f"{self._advert_ms} ms adverts: keepalived of {carrier} freezes")
+        host = self.lab.host(carrier)
+        with self._probe() as probe:
+            time.sleep(_CALM)
+            victims = faults.program(host, faults.KEEPALIVED)
+            began = time.monotonic()
+            processes.send(victims, signal.SIGSTOP)
+            while kernel.open_gates(host.run):
+                time.sleep(_LOOK)
+            took = time.monotonic() - began
+            if not self._carries(other):
+                raise RuntimeError(f"cannot go on: {carrier}'s gates are shut, and {other} has not taken over")
+            time.sleep(2 * _CALM)
+            result = probe.stop()
+        wait_for("the frozen keepalived is replaced", lambda: not any(processes.read(one.pid) for one in victims))
+        self._until_standby(carrier)
+        return took, result
 
     def replace(self) -> None:
         """The third host joins, then the carrier dies: its routers get new pairs, and the survivor loses no packet."""
@@ -131,9 +207,10 @@ class Failover:
         wait_for("net3's agent is alive", lambda: self._alive("net3"))
         count = len(self.routers)
         self._say(f"{self._advert_ms} ms adverts: {carrier} dies with {count} routers, net3 stands by")
-        watcher = _Watcher(self.lab, carrier, "net3", count)
-        with self._probe() as probe:
+        watcher = Replacement(self.lab, carrier, "net3", count)
+        with Announcements(self.lab, other) as announced, self._probe() as probe:
             time.sleep(_CALM)
+            crashed_at = time.time()
             faults.crash(self.lab, carrier)
             wait_for(f"{other} carries everything", lambda: self._carries(other))
             settled_at = time.monotonic() * 1000 + 500
@@ -141,7 +218,7 @@ class Failover:
             wait_for("every router has a standby", lambda: self._all_redundant(without=carrier), 60)
             time.sleep(_CALM)
             result = probe.stop()
-        self._crash_row(result, " (third host waiting)")
+            self._crash_rows(result, announced, crashed_at, " (third host waiting)")
         self._row(
             f"dead agent with {count} routers: lease's end to documents written",
             watcher.projected,
@@ -159,17 +236,16 @@ class Failover:
     def _row(self, what: str, value: float, unit: str, goal: float, detail: str = "") -> None:
         self.rows.append(Measured(what, value, unit, goal, detail))
 
-    def _crash_row(self, result: ProbeResult, label: str) -> None:
-        count = len(self.routers)
-        self._row(
-            f"host crash, {count} routers, {self._advert_ms} ms adverts{label}: largest gap",
-            result.largest_gap_ms,
-            "ms",
-            self._crash_goal_ms,
-            f"{len(result.targets)} pinged, all {count} by their gates",
-        )
+    def _gap_row(self, what: str, result: ProbeResult, goal: float) -> None:
+        detail = f"{len(result.targets)} pinged, all {len(self.routers)} by their gates"
+        self._row(f"{what}: largest gap", result.largest_gap_ms, "ms", goal, detail)
         if not result.all_answered:
-            self._row("routers that do not answer after the crash", 1, "", 0)
+            self._row(f"{what}: routers that do not answer in the end", 1, "", 0)
+
+    def _crash_rows(self, result: ProbeResult, announced: Announcements, crashed_at: float, label: str = "") -> None:
+        what = f"host crash, {len(self.routers)} routers, {self._advert_ms} ms adverts{label}"
+        self._gap_row(what, result, self._crash_goal_ms)
+        self.rows.append(announced.row(what, self.ports, crashed_at, self._crash_goal_ms))
 
     def _agent(self, host: str) -> services.Service:
         return services.Service(host, services.AGENT)
@@ -187,31 +263,10 @@ class Failover:
         active = {router["id"] for router in self.client.find("router", status="ACTIVE", fields=["id", "status"])}
         return ids <= active and not etcdctl.unsettled(self.lab, ["net1", "net2"])
 
-    def _reports(self, host: str) -> list[PairReport]:
-        return [decode(entry.value, PairReport) for entry in etcdctl.get(self.lab, etcdctl.pairs_observed(host))]
-
-    def _pairs_of(self, host: str) -> list[int]:
-        return [report.pair_id for report in self._reports(host) if report.state is VrrpState.MASTER]
-
-    def _gates(self, host: str) -> set[int]:
-        """The open gates of the host, asked of its kernel."""
-        listing = self.lab.host(host).run(["nft", "list", "set", "bridge", "haqn", "active"]).stdout
-        elements = listing.partition("elements = {")[2].partition("}")[0]
-        return {int(element.split()[0]) for element in elements.split(",") if element.strip()}
-
-    def _groups(self, host: str) -> dict[int, int]:
-        """Device group -> number of router ports in it, asked of the host's kernel."""
-        found: dict[int, int] = {}
-        for link in self.lab.host(host).query("link", "show", "type", "veth"):
-            group = str(link["group"])
-            if group.isdigit() and int(group) >= 65536:
-                found[int(group)] = found.get(int(group), 0) + 1
-        return found
-
     def _carries(self, host: str) -> bool:
-        """Whether every router port of the host is in an open group there: two ports a router."""
-        gates = self._gates(host)
-        return sum(count for group, count in self._groups(host).items() if group in gates) == 2 * len(self.routers)
+        """Whether the host's kernel lets pass every port of every router."""
+        taps = {port.tap for port in self.ports}
+        return kernel.passing(self.lab.host(host), taps) == taps
 
     def _gather(self) -> tuple[str, str]:
         """(host that carries all routers, its peer), after a crash of the other one if need be."""
@@ -225,7 +280,7 @@ class Failover:
         return "net1", "net2"
 
     def _until_standby(self, host: str) -> None:
-        wait_for(f"{host} stands by", lambda: not self._gates(host) and self._alive(host))
+        wait_for(f"{host} stands by", lambda: not kernel.open_gates(self.lab.host(host).run) and self._alive(host))
         wait_for("the cluster is settled", lambda: not etcdctl.unsettled(self.lab, ["net1", "net2"]), 120)
         time.sleep(_TTL)
 
@@ -237,73 +292,24 @@ class Failover:
         )
 
 
-class _Watcher:
-    """Sees in etcd when a lease ends, when the new member's documents are complete, and when it has built them."""
-
-    def __init__(self, lab: Lab, dead: str, new: str, routers: int) -> None:
-        self._new = new
-        self._routers = routers
-        self._times: dict[str, float] = {}
-        self._done = threading.Event()
-        etcd = Etcd(lab.spec.etcd_endpoints)
-        self._heartbeats = Informer(etcd, keys.AGENTS, on_change=lambda: self._look_for_death(dead))
-        self._desired = Informer(etcd, keys.desired(new), on_change=self._look_for_documents)
-        self._observed = Informer(etcd, f"{keys.OBSERVED}{new}/", on_change=self._look_for_report)
-        for informer in (self._heartbeats, self._desired, self._observed):
-            informer.start()
-        self._etcd = etcd
-
-    @property
-    def projected(self) -> float:
-        return self._times["projected"] - self._times["dead"]
-
-    @property
-    def built(self) -> float:
-        return self._times["built"] - self._times["projected"]
-
-    def wait(self, timeout: float) -> None:
-        """Until everything was seen."""
-        seen = self._done.wait(timeout)
-        for informer in (self._heartbeats, self._desired, self._observed):
-            informer.stop()
-        self._etcd.close()
-        if not seen:
-            raise TimeoutError(f"cannot see that {self._new} has built its routers; seen: {sorted(self._times)}")
-
-    def _look_for_death(self, dead: str) -> None:
-        if self._heartbeats.synced.is_set() and not any(key.endswith(f"/{dead}") for key in self._heartbeats.cache()):
-            self._times.setdefault("dead", time.monotonic())
-
-    def _look_for_documents(self) -> None:
-        cache = self._desired.cache()
-        found = cache.get(keys.manifest(self._new))
-        routers = sum(1 for key in cache if "/routers/" in key)
-        if found is not None and routers >= self._routers:
-            manifest = decode(found.value, Manifest)
-            if manifest.complete and manifest.count == len(cache) - 1 and "projected" not in self._times:
-                self._generation = manifest.generation
-                self._times["projected"] = time.monotonic()
-                self._look_for_report()
-
-    def _look_for_report(self) -> None:
-        found = self._observed.cache().get(keys.observed_sync(self._new))
-        if found is None or "projected" not in self._times or "built" in self._times:
-            return
-        report = decode(found.value, SyncReport)
-        if report.generation >= self._generation and not report.errors:
-            self._times["built"] = time.monotonic()
-            self._done.set()
+def _cidr(number: int) -> str:
+    return f"10.{64 + number // 250}.{number % 250}.0/24"
 
 
-def measure(say: Callable[[str], None], counts: tuple[int, ...] = (1, 50, 400)) -> list[Measured]:
-    """Everything, for 100 ms and for 50 ms adverts."""
+def measure(
+    say: Callable[[str], None], few: tuple[int, ...] = (1, 50), many: int = 400, adverts: Iterable[int] = (100, 50)
+) -> list[Measured]:
+    """Everything, for 100 ms and for 50 ms adverts: with a few routers made one by one, and with many made at once."""
     rows: list[Measured] = []
-    for advert_ms, goal in ((100, 500.0), (50, 300.0)):
-        with Failover(advert_ms, goal, say) as failover:
+    for advert_ms in adverts:
+        with Failover(advert_ms, _CRASH_GOALS_MS[advert_ms], say) as failover:
             try:
-                for count in counts:
+                for count in few:
                     failover.create(count)
                     failover.crash()
+                failover.freeze_keepalived()
+                failover.create_in_bulk(many)
+                failover.crash()
                 failover.switch_over()
                 failover.replace()
             except subprocess.TimeoutExpired as error:
