@@ -49,9 +49,17 @@ class Believer(Election):
 
 
 def lead(endpoints: list[str], name: str) -> None:
-    """Write as fast as possible in the belief to lead; leader key /leader, written key /written."""
+    """Write as fast as possible in the belief to lead, first by the first endpoint; leader key /leader, written key
+    /written, and the session's own key /held."""
     etcd = Etcd(endpoints)
-    session = Session(etcd, 2)
+    begin_with(etcd, endpoints[0])
+    session = Session(
+        etcd,
+        2,
+        on_lost=lambda reason: tell(event="lost", why=reason),
+        on_restored=lambda lease, resumed: tell(event="restored", lease=lease, resumed=resumed),
+    )
+    session.register("/held", name.encode())
     election = Believer(
         session,
         "/leader",
