@@ -32,9 +32,9 @@ class Policy:
     #: seconds; no death is believed for this long after the leader's sources came back, and deaths of this time count
     #: together
     lease_ttl: float = 10.0
-    #: seconds for which nobody else must have died before a death is believed. A little more than the 0.5 s after which
-    #: etcd looks for leases that have ended: those of one cause come in one look or in several, one after the other
-    death_settle: float = 0.6
+    #: seconds for which nobody else must have died before a death is believed. etcd looks for leases that have ended
+    #: twice a second, and what it finds in one look comes within this time; what comes later counts with it
+    death_settle: float = 0.25
     #: seconds for which both members must report swapped roles before the designated role follows
     role_settle: float = 1.0
     #: routers that operations move at the same time
