@@ -62,13 +62,21 @@ class Announcements:
     def __exit__(self, *_: object) -> None:
         self._ending.close()
 
-    def row(self, what: str, ports: list[RouterPort], since: float, goal: float) -> Measured:
-        """How long after `since` (seconds of the wall clock) the last of the ports was announced for the first time,
-        in milliseconds; without end if one never was. It ends the captures."""
+    def moments(self, since: float) -> dict[tuple[str, str], float]:
+        """(MAC, address) -> when it was announced for the first time after `since` (seconds of the wall clock).
+
+        It ends the captures.
+        """
         first: dict[tuple[str, str], float] = {}
         for frame in (frame for capture in self._captures for frame in capture.stop()):
             if frame.time >= since and (announced := frame.announced):
                 first[announced] = min(frame.time, first.get(announced, math.inf))
+        return first
+
+    def row(self, what: str, ports: list[RouterPort], since: float, goal: float) -> Measured:
+        """How long after `since` the last of the ports was announced for the first time, in milliseconds; without end
+        if one never was."""
+        first = self.moments(since)
         moments = {port: first.get((port.mac, port.address), math.inf) for port in ports}
         counts = []
         for kind, external in (("external", True), ("tenant", False)):
