@@ -167,7 +167,7 @@ class Failover:
             result = probe.stop()
             what = f"planned switchover, {len(self.routers)} routers, {self._advert_ms} ms adverts"
             self._gap_row(what, result, _SWITCHOVER_GOAL_MS)
-            # pairs are handed over one after another: how long each takes is the pings' to say, that none is left out this
+            # pairs are handed over one after another: pings say how long each takes, this that none is left out
             self.rows.append(announced.row(f"{what}, from the request", self.ports, asked_at, _HANDED_OVER_GOAL_MS))
 
     def freeze_keepalived(self) -> None:
