@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from haqn.lab import processes
 from tests.eventually import eventually
 
 _POSTGRESQL_PROGRAMS = pathlib.Path("/usr/lib/postgresql")
@@ -80,10 +81,15 @@ class SqlServer:
         eventually(self._answers, timeout=60)
 
     def kill(self) -> None:
-        """kill -9 of the server; its data stay."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        """kill -9 of the server, with the processes that serve its clients; its data stay."""
+        if self._process is None:
+            return
+        serving = processes.with_descendants(
+            list(filter(None, map(processes.read, processes.all_pids()))), self._process.pid
+        )
+        processes.kill(lambda: list(filter(None, (processes.read(process.pid) for process in serving))))
+        self._process.wait()
+        self._process = None
 
     def create_database(self) -> str:
         """A new empty database; its URL."""

@@ -244,7 +244,7 @@ def availability(
     """
     table = tables.routers
     statement = sa.select(table.c.id, table.c.project_id, table.c.created_at).order_by(table.c.id)
-    statement = statement.where(table.c.created_at < until)
+    statement = statement.where(table.c.created_at <= until)
     if routers is not None:
         statement = statement.where(table.c.id.in_(routers))
     if projects is not None:

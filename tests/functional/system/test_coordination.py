@@ -20,11 +20,12 @@ pytestmark = pytest.mark.functional
 
 
 def desired(stage: Stage) -> dict[str, Any]:
-    """All that the hosts are asked for, without the numbers of writes."""
+    """All that the hosts are asked for, without the numbers and times of writes, and the digests with these in them."""
     found = {}
     for entry in etcdctl.get(stage.lab, keys.DESIRED):
         found[entry.key] = json.loads(entry.value)
-        found[entry.key].pop("generation", None)
+        for of_the_write in ("generation", "written_at", "digest"):
+            found[entry.key].pop(of_the_write, None)
     return found
 
 
