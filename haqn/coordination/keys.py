@@ -30,11 +30,6 @@ def manifest(host: str) -> str:
     return f"{DESIRED}{host}/manifest"
 
 
-def desired_pair(host: str, pair_id: int) -> str:
-    """A host's half of a pair."""
-    return f"{DESIRED}{host}/pairs/{pair_id}"
-
-
 def desired_network(host: str, network_id: str) -> str:
     """A network that the host must have a bridge for."""
     return f"{DESIRED}{host}/networks/{network_id}"

@@ -22,6 +22,8 @@ from haqn.lab.processes import Process, wait_until
 
 _MARK = "HAQN_LAB_HOLDER"
 _STATE_PATH = Path("/var/lib/haqn")
+#: seconds
+_START_TIME = 60.0
 _QUIET_BRIDGES = [
     f"net.bridge.bridge-nf-call-{family}=0" for family in ("iptables", "ip6tables", "arptables")
 ]  # frames on a bridge are not to be filtered by IP rules of whoever lives on this machine
@@ -73,7 +75,8 @@ class Host:
                 *("env", "--ignore-signal=CHLD", "sleep", "infinity"),
             ]
         )
-        wait_until(lambda: self.running, f"start host {self.name}")
+        # the kernel makes no network namespace while it takes hundreds of others down
+        wait_until(lambda: self.running, f"start host {self.name}", _START_TIME)
         for arguments in (
             ("hostname", self.name),
             ("mount", "-t", "sysfs", "sysfs", "/sys"),

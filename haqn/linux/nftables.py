@@ -20,7 +20,6 @@ from haqn.failover import nfnetlink
 from haqn.failover.nfnetlink import FAMILY_IPV4, Change, NfTables
 
 _ATTR_CHAIN_TABLE, _ATTR_CHAIN_NAME = 1, 3
-_ATTR_GENERATION = 1
 #: the name of the tables that a ruleset may consist of, in each family; the seal is in the first one
 TABLE = "haqn"
 _FAMILIES = ("ip", "ip6")
