@@ -1,6 +1,6 @@
 """The loop of haqn-agent: level-based, so that a lost event heals with the next look.
 
-Desired documents -> what is left to do -> bridges, keepalived, routers, taps -> reports. Never in the failover path:
+Desired documents -> what is left to do -> pairs, bridges, routers, taps -> reports. Never in the failover path:
 it may be stopped, killed or replaced at any moment.
 """
 

@@ -13,7 +13,7 @@ _LAST = "haqn_outbox_id"
 
 
 def record(connection: Connection, kind: str, object_id: str) -> int:
-    """Say that the `kind` (network, subnet, port, router, agent) called `object_id` changed; the line's number."""
+    """Say that the `kind` (router, port, agent, pair, operation, ...) called `object_id` changed; the line's number."""
     result = connection.execute(tables.outbox.insert(), {"kind": kind, "object_id": object_id, "created_at": utcnow()})
     key = result.inserted_primary_key
     line: int = key[0] if key else 0

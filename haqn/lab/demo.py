@@ -82,7 +82,7 @@ class _Story:
             crashed = self._crash_the_active()
             self._heal(crashed)
             self._switch_over()
-            self._crash_with_many()
+            self._crash_with_many(crashed)
 
     def _bring_up(self) -> None:
         size = f"{_SPEC.hosts} network hosts, {_SPEC.computes} compute host"
@@ -164,7 +164,8 @@ class _Story:
         gap = max(outbound.largest_gap_ms, inbound.largest_gap_ms)
         self.board.at_most("planned switchover: largest gap", gap, _SWITCHOVER_GAP_MS, "ms")
 
-    def _crash_with_many(self) -> None:
+    def _crash_with_many(self, back: str) -> None:
+        """`back`: the host that had crashed and come back."""
         scenario = self.scenario
         self.board.say(f"{_MANY} routers, each with a gateway and a network")
         began = time.monotonic()
@@ -173,6 +174,8 @@ class _Story:
         scenario.scenery.until_answered_outside(list(addresses.values()))
         self.board.at_most(f"{_MANY} routers created and forwarding", time.monotonic() - began, _MANY_READY_S, "s")
         wait_for("every router has a standby", lambda: scenario.scenery.are_redundant(addresses))
+        stands_by = any(scenario.scenery.host_in_state(router, "standby") == back for router in addresses)
+        self.board.exactly(f"{back}, which came back, stands by for new routers", stands_by, wanted=True)
         active = {router: scenario.scenery.host_in_state(router, "active") for router in addresses}
         host, count = Counter(active.values()).most_common(1)[0]
         sample = [addresses[router] for router in addresses if active[router] == host][:_SAMPLE]
