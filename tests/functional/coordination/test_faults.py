@@ -1,5 +1,6 @@
-"""What session and election make of faults that test_informer has for the informer: the paused client whose member dies
-and whose history is compacted (d), and an etcd leader that moves and is killed (f), at the same time the client's own.
+"""What session and election make of faults that test_informer has for the informer: the client's member is frozen (b),
+the paused client's member dies and its history is compacted (d), and etcd's leader, the client's own member, moves and
+is killed (f).
 """
 
 from __future__ import annotations
@@ -92,6 +93,26 @@ def test_fault_f_no_lease_and_no_term_ends_with_etcds_leader(cluster):
         assert {item.lease for item in held.values()} == set(leases)
         assert first.etcd.get(KEY).create_revision == token
         assert first.etcd.get("/killed").value == b"first"
+
+
+def test_fault_b_no_lease_and_no_term_ends_with_a_frozen_member(cluster):
+    """It is the leader's own member, and etcd's leader."""
+    own, other, _ = cluster.members
+    cluster.move_leader(own)
+    with Candidate(cluster, own, "first") as first:
+        eventually(lambda: first.election.is_leader, timeout=PATIENCE)
+        with Candidate(cluster, other, "second") as second:
+            eventually(lambda: second.election.leader() == b"first", timeout=PATIENCE)
+            token, lease = first.election.token, first.session.lease
+            own.freeze()
+            frozen_at = time.monotonic()
+            eventually(lambda: first.writes("/frozen"), timeout=PATIENCE)
+            for candidate in (first, second):
+                eventually(lambda: candidate.keeps_its_lease_since(frozen_at), timeout=PATIENCE)  # noqa: B023 (ends within the pass)
+            own.thaw()
+            assert (first.election.is_leader, first.election.token, first.session.lease) == (True, token, lease)
+            assert second.calls.names == ["restored"]
+            assert second.etcd.get("/frozen").value == b"first"
 
 
 def test_fault_d_who_was_paused_while_its_history_went_claims_nothing_and_comes_back(cluster, etcd):
