@@ -118,11 +118,14 @@ def freeze(find: Callable[[], list[Process]]) -> None:
 def kill(find: Callable[[], list[Process]]) -> None:
     """SIGKILL whatever `find` finds, frozen first: a parent must not see its child die and act on it."""
     freeze(find)
+    sent: set[int] = set()
 
     def settled() -> bool:
         left = find()
         send(left, signal.SIGKILL)
-        return not left
+        sent.update(process.pid for process in left)
+        # one may be found no more because its parent has ended, and not have ended itself
+        return not left and not any(map(read, sent))
 
     wait_until(settled, "kill the processes")
 

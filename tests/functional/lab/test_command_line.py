@@ -55,6 +55,23 @@ def test_status_tells_what_runs_and_what_does_not(scenario: Scenario) -> None:
     assert status(scenario, active)["programs"]["keepalived"] == "running"
 
 
+def test_a_standby_loses_links_and_its_keepalived(scenario: Scenario) -> None:
+    standby = scenario.standby
+    for link in ("ha", "uplink"):
+        said(scenario, "cut", standby, link)
+    assert sorted(status(scenario, standby)["cut"]) == ["ha", "uplink"]
+    said(scenario, "mend", standby)
+
+    before = {process.pid for process in scenario.lab.host(standby).processes() if process.name == "keepalived"}
+    said(scenario, "kill", standby, "keepalived")
+    wait_for(
+        "the agent has started another one", lambda: status(scenario, standby)["programs"]["keepalived"] == "running"
+    )
+    after = {process.pid for process in scenario.lab.host(standby).processes() if process.name == "keepalived"}
+    assert before
+    assert after.isdisjoint(before)
+
+
 def test_programs_are_killed_and_restarted_one_by_one(scenario: Scenario) -> None:
     said(scenario, "kill", "monitor2")
     assert status(scenario, "ctl1")["programs"] == {
