@@ -22,6 +22,8 @@ from haqn.exceptions import HTTPBadRequest
 
 #: Most objects in one bulk POST.
 _MOST_IN_BULK = 1000
+#: Levels of objects and lists in a body; no resource has more than a few.
+_DEEPEST = 32
 
 
 def answer(response: falcon.Response, document: object, status: HTTPStatus = HTTPStatus.OK) -> None:
@@ -34,9 +36,22 @@ def answer(response: falcon.Response, document: object, status: HTTPStatus = HTT
 def read_json(request: falcon.Request) -> object:
     """The body of the request. Raises HTTPBadRequest."""
     try:
-        return msgspec.json.decode(request.bounded_stream.read())
+        body: object = msgspec.json.decode(request.bounded_stream.read())
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise HTTPBadRequest(reason=f"The request body is not JSON: {error}") from None
+    if _is_deeper(body, _DEEPEST):
+        raise HTTPBadRequest(reason=f"The request body is nested deeper than {_DEEPEST} levels")
+    return body
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    within = [value]
+    for _ in range(levels):
+        children = (node.values() if isinstance(node, dict) else node for node in within if isinstance(node, dict | list))
+        within = [child for node in children for child in node if isinstance(child, dict | list)]
+        if not within:
+            return False
+    return True
 
 
 def read_object(request: falcon.Request) -> Mapping[str, Any]:

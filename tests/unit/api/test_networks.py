@@ -72,6 +72,16 @@ def test_what_is_not_json_is_refused(api, text):
     assert (result.status_code, result.json["NeutronError"]["type"]) == (400, "HTTPBadRequest")
 
 
+@pytest.mark.parametrize("depth", [31, 700, *range(900, 990, 20)])
+@pytest.mark.parametrize("attribute", ["name", "tags"])
+def test_what_is_nested_too_deeply_is_refused(api, attribute, depth):
+    """However near to what Python or the decoder can bear."""
+    body = f'{{"network": {{"{attribute}": {"[" * depth}{"]" * depth}}}}}'
+    result = api.client.simulate_post("/v2.0/networks", body=body)
+    assert (result.status_code, result.json["NeutronError"]["type"]) == (400, "HTTPBadRequest")
+    assert "32 levels" in result.json["NeutronError"]["message"] or depth > 900
+
+
 def test_a_body_that_is_too_large_is_refused(api):
     result = api.client.simulate_post("/v2.0/networks", body=b" " * (1048576 + 1))
     assert result.status_code == 413
