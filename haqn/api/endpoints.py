@@ -45,11 +45,11 @@ def read_json(request: falcon.Request) -> object:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    within = [value]
+    level = [value]
     for _ in range(levels):
-        children = (node.values() if isinstance(node, dict) else node for node in within if isinstance(node, dict | list))
-        within = [child for node in children for child in node if isinstance(child, dict | list)]
-        if not within:
+        members = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list))
+        level = [member for each in members for member in each if isinstance(member, dict | list)]
+        if not level:
             return False
     return True
 
