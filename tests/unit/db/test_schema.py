@@ -2,6 +2,7 @@
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
 from haqn.cmd import manage
 from haqn.db import schema
@@ -48,3 +49,38 @@ def test_that_of_an_older_one_will_not(url, tmp_path, revision):
 
 def test_a_wrong_configuration_will_not(url, tmp_path):
     assert upgrade_check(tmp_path, url, "lease_tttl = 7\n") == 2
+
+
+def columns_of(url):
+    """(table, column) -> (type, whether it may be left out of an INSERT)"""
+    engine = sa.create_engine(url)
+    inspector = sa.inspect(engine)
+    found = {
+        (table, column["name"]): (str(column["type"]), column["nullable"] or column["default"] is not None)
+        for table in inspector.get_table_names()
+        for column in inspector.get_columns(table)
+    }
+    engine.dispose()
+    return found
+
+
+def test_each_migration_leaves_what_the_version_before_reads_and_writes(tmp_path):
+    """Expand first: programs of the version before go on with the new schema. One that takes away what the version
+    before has ceased to use (contract) is to be named here.
+    """
+    url = f"sqlite:///{tmp_path}/growing.sqlite"
+    revisions = [script.revision for script in ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()][::-1]
+    before = {}
+    for revision in revisions:
+        schema.upgrade(url, revision)
+        after = columns_of(url)
+        assert {place: after.get(place) for place in before} == before, revision
+        tables = {table for table, _ in before}
+        new = {
+            place: may_be_left_out
+            for place, (_, may_be_left_out) in after.items() - before.items()
+            if place[0] in tables
+        }
+        assert all(new.values()), f"{revision}: the version before does not know {new}"
+        before = after
+    assert len(revisions) > 1
