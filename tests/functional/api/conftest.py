@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+
 import openstack.connection
 import pytest
 
 from tests.etcd_cluster import EtcdCluster, free_ports
 from tests.functional.api.server import Server
+from tests.functional.sql import database_maker
 
 
 def pytest_collection_modifyitems(items):
@@ -16,18 +20,31 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """haqn-api with three workers and no etcd at all."""
-    (nobody,) = free_ports(1)
-    with Server(tmp_path_factory.mktemp("api"), [f"127.0.0.1:{nobody}"]) as server:
-        yield server
+def servers(tmp_path_factory):
+    """`servers(kind)`: haqn-api with three workers over such a database, and no etcd at all; each starts once."""
+    with contextlib.ExitStack() as running:
+
+        @functools.cache
+        def start(kind):
+            make = running.enter_context(database_maker(kind, tmp_path_factory.mktemp(kind)))
+            (nobody,) = free_ports(1)
+            return running.enter_context(Server(tmp_path_factory.mktemp("api"), [f"127.0.0.1:{nobody}"], url=make()))
+
+        yield start
 
 
-@pytest.fixture(scope="session", params=["", "/v2.0"], ids=["root", "versioned"])
-def network_client(server, request):
-    """openstacksdk's own network proxy, without Keystone, with either form of the endpoint."""
+@pytest.fixture(scope="session")
+def server(servers):
+    return servers("postgresql")
+
+
+@pytest.fixture(scope="session", params=[("sqlite", ""), ("postgresql", "/v2.0"), ("mariadb", "")], ids="-".join)
+def network_client(servers, request):
+    """openstacksdk's own network proxy, without Keystone, on each database, and with either form of the endpoint."""
+    kind, path = request.param
+    url = servers(kind).url
     connection = openstack.connection.Connection(
-        auth_type="none", auth={"endpoint": server.url}, network_endpoint_override=f"{server.url}{request.param}"
+        auth_type="none", auth={"endpoint": url}, network_endpoint_override=f"{url}{path}"
     )
     yield connection.network
     connection.close()

@@ -129,7 +129,12 @@ def test_ports_and_security_groups(shell, private):
     assert (rule["protocol"], rule["port_range_max"]) == ("tcp", 80)
     assert {"default", "web"} <= names(shell.ok("security group list"))
     assert rule["id"] in names(shell.ok("security group rule list web"), "ID")
-    shell.do("security group set --name www web")
+    shell.do("security group set --name www --tag x web")
+    shown = shell.ok("security group show www")
+    assert (shown["id"], shown["description"], shown["tags"]) == (group["id"], "servers", ["x"])
+    shell.do(f"security group unset --tag x {group['id']}")
+    assert shell.ok(f"security group show {group['id']}")["tags"] == []
+    assert shell.ok(f"security group rule show {rule['id']}")["protocol"] == "tcp"
 
     fixed = "--fixed-ip subnet=private-v4,ip-address=10.0.0.50 --allowed-address ip-address=10.0.0.60"
     port = shell.ok(f"port create --network private {fixed} --security-group www vm")
@@ -182,9 +187,17 @@ def test_routers_and_floating_ips(shell, public, private, agents):
     assert "still has ports" in shell.fails("router delete r1")
     assert "already has a floating IP" in shell.fails(f"floating ip set --port vm {spare['floating_ip_address']}")
     shell.do(f"floating ip unset --port {address}")
+    shell.do(f"floating ip set --port vm {spare['floating_ip_address']}")
+    assert shell.ok(f"floating ip show {spare['id']}")["port_details"]["name"] == "vm"
+    shell.do(f"floating ip unset --port {spare['floating_ip_address']}")
     shell.do(f"floating ip delete {address} {spare['id']}")
     shell.do("port delete vm")
     shell.do("router remove subnet r1 private-v4")
+    shell.ok("port create --network private leg")
+    shell.do("router add port r1 leg")
+    assert "leg" in names(shell.ok("port list --router r1"))
+    shell.do("router remove port r1 leg")
+    assert "leg" not in names(shell.ok("port list"))
     shell.do("router unset --external-gateway r1")
     shell.do("router delete r1")
 
