@@ -10,13 +10,13 @@ from __future__ import annotations
 import socket
 import struct
 
+from haqn.failover import netlink
+
 _RTM_NEWNEIGH = 28
 _NDA_LLADDR = 2
 _AF_BRIDGE = 7
 _GROUP_NEIGHBOURS = 0x4
-_HEADER = struct.Struct("=IHHII")
 _ENTRY = struct.Struct("=BxxxiHBB")
-_ATTRIBUTE = struct.Struct("=HH")
 _MAC_LENGTH = 6
 _BUFFER = 65536
 #: seconds between looks, and reads of one look: a MAC that jumps to and fro with each frame costs no more than that
@@ -56,23 +56,11 @@ class Moves:
 def parse(data: bytes) -> set[tuple[int, bytes]]:
     """The entries in some messages of rtnetlink."""
     found = set()
-    while len(data) >= _HEADER.size:
-        length, kind, *_ = _HEADER.unpack_from(data)
-        message, data = data[_HEADER.size : length], data[(max(length, _HEADER.size) + 3) & ~3 :]
-        if kind != _RTM_NEWNEIGH or len(message) < _ENTRY.size:
+    for kind, _, body in netlink.messages(data):
+        if kind != _RTM_NEWNEIGH or len(body) < _ENTRY.size:
             continue
-        family, index, *_ = _ENTRY.unpack_from(message)
-        mac = _mac(message[_ENTRY.size :])
-        if family == _AF_BRIDGE and mac is not None:
+        family, index, *_ = _ENTRY.unpack_from(body)
+        mac = netlink.attributes(body, _ENTRY.size).get(_NDA_LLADDR, b"")
+        if family == _AF_BRIDGE and len(mac) == _MAC_LENGTH:
             found.add((index, mac))
     return found
-
-
-def _mac(attributes: bytes) -> bytes | None:
-    while len(attributes) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(attributes)
-        payload = attributes[_ATTRIBUTE.size : length]
-        if kind == _NDA_LLADDR:
-            return payload if len(payload) == _MAC_LENGTH else None
-        attributes = attributes[(max(length, _ATTRIBUTE.size) + 3) & ~3 :]
-    return None

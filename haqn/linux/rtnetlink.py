@@ -1,8 +1,8 @@
 """Routers' links, addresses and routes by raw rtnetlink(7) messages: a router costs microseconds to look at.
 
-Reads and writes what routers are made of; bridges and VXLAN devices are `netlink`'s. Speaks in names and plain values;
-every failure is a HostError that says what was tried. A handle stays in the namespace that it was opened in, and
-belongs to one thread.
+Reads and writes what routers are made of; bridges and VXLAN devices are the business of `haqn.linux.netlink`. Speaks
+in names and plain values; every failure is a HostError that says what was tried. A handle stays in the namespace that
+it was opened in, and belongs to one thread.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from haqn.exceptions import HostError
+from haqn.failover import netlink
 from haqn.linux import netns
 from haqn.linux.rtchanges import (
     FAMILIES,
@@ -46,7 +47,6 @@ _GET_LINK, _GET_ADDRESS, _GET_ROUTE, _GET_NEIGHBOUR = 18, 22, 26, 30
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 _SOL_NETLINK, _STRICT_CHECK = 270, 12
-_KIND_MASK = 0x3FFF
 _BATCH = 100
 
 _IFLA_EXT_MASK, _NO_STATISTICS = 29, 8
@@ -73,22 +73,13 @@ class Device:
 # -- the handle ---------------------------------------------------------------------------
 
 
-def _attributes(data: bytes, offset: int) -> dict[int, bytes]:
-    found = {}
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        found[kind & _KIND_MASK] = data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-    return found
-
-
 def _value(data: bytes | None) -> int:
     return int.from_bytes(data, "little") if data else 0
 
 
 def _device(body: bytes) -> Device:
     index, flags = struct.unpack_from("=iI", body, 4)
-    found = _attributes(body, 16)
+    found = netlink.attributes(body, 16)
     return Device(
         index=index,
         name=found[IFLA_NAME].rstrip(b"\0").decode(),
@@ -158,7 +149,7 @@ class Rtnetlink:
         found = set()
         for body in self._dump(_GET_ADDRESS, struct.pack("=BBBBI", socket.AF_UNSPEC, 0, 0, 0, 0)):
             family, prefix_length, _, scope, index = struct.unpack_from("=BBBBI", body)
-            attributes = _attributes(body, 8)
+            attributes = netlink.attributes(body, 8)
             silent = scope == SCOPE_LINK
             if scope <= SCOPE_LINK and not (silent and family == socket.AF_INET6):
                 packed = attributes.get(IFA_LOCAL) or attributes[IFA_ADDRESS]
@@ -172,7 +163,7 @@ class Rtnetlink:
     def _routes(self, family: int) -> Iterator[RouteEntry]:
         request = struct.pack("=BBBBBBBBI", family, 0, 0, 0, MAIN_TABLE, PROTOCOL, 0, 0, 0)
         for body in self._dump(_GET_ROUTE, request):
-            found = _attributes(body, 12)
+            found = netlink.attributes(body, 12)
             if RTA_GATEWAY in found:
                 nexthop = socket.inet_ntop(family, found[RTA_GATEWAY])
                 packed = found.get(RTA_DESTINATION)
@@ -185,7 +176,7 @@ class Rtnetlink:
         request = struct.pack("=BxxxiHBB", _AF_BRIDGE, 0, 0, 0, 0) + number(_NDA_IFINDEX, vxlan)
         found = set()
         for body in self._dump(_GET_NEIGHBOUR, request):
-            attributes = _attributes(body, 12)
+            attributes = netlink.attributes(body, 12)
             if attributes.get(_NDA_LLADDR) == bytes(6) and (packed := attributes.get(_NDA_DST)):
                 found.add(socket.inet_ntop(FAMILIES[4 if len(packed) == 4 else 6], packed))
         return found
@@ -222,7 +213,7 @@ class Rtnetlink:
 
     def _receive(self) -> Iterator[tuple[int, bytes]]:
         """(kind, body) of the messages of one answer."""
-        return ((kind, body) for kind, _, body in _split(self._socket.recv(1 << 18)))
+        return ((kind, body) for kind, _, body in netlink.messages(self._socket.recv(1 << 18)))
 
     def _dump(self, kind: int, body: bytes) -> list[bytes]:
         self._send(kind, _DUMP, body)
@@ -239,16 +230,7 @@ class Rtnetlink:
     def _acknowledgements(self, first: int, count: int) -> Iterator[tuple[int, int]]:
         """(sequence number, errno) of each of the messages."""
         while count:
-            for kind, sequence, body in _split(self._socket.recv(1 << 18)):
+            for kind, sequence, body in netlink.messages(self._socket.recv(1 << 18)):
                 if kind == _ERROR and sequence >= first:
                     yield sequence, -struct.unpack_from("=i", body)[0]
                     count -= 1
-
-
-def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(kind, sequence number, body) of each message."""
-    offset = 0
-    while offset + 16 <= len(data):
-        length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
-        yield kind, sequence, data[offset + 16 : offset + length]
-        offset += (length + 3) & ~3

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,9 +14,11 @@ from haqn.agent import diff
 from haqn.agent.networks import Networks
 from haqn.agent.routers import Routers
 from haqn.documents import FixedIp, FloatingIp, NetworkDocument, Route, RouterDocument
+from haqn.failover import netlink
 from haqn.failover.nfnetlink import NfTables
 from haqn.linux import netns, nftables
 from haqn.model import NetworkType
+from tests.eventually import eventually
 from tests.functional.host.test_routers import (
     GATEWAY,
     INTERFACE,
@@ -69,12 +72,7 @@ def floating(count: int) -> tuple[FloatingIp, ...]:
 
 def messages(data: bytes) -> list[tuple[int, bytes]]:
     """(kind, body) of each netlink message."""
-    found = []
-    while len(data) >= 16:
-        length, kind = struct.unpack_from("=IH", data)
-        found.append((kind, data[16:length]))
-        data = data[(length + 3) & ~3 :]
-    return found
+    return [(kind, body) for kind, _, body in netlink.messages(data)]
 
 
 class Ear:
@@ -101,6 +99,18 @@ class Ear:
 
     def transactions(self) -> int:
         return nftables.generation(self._tables) - self._generation
+
+
+def wait_for_silence() -> None:
+    """The kernel tells of what new links have come to up to a second later."""
+    ear = Ear(None)
+
+    def is_quiet() -> bool:
+        time.sleep(1.5)
+        return not ear.heard()
+
+    eventually(is_quiet)
+    ear.close()
 
 
 @dataclasses.dataclass
@@ -159,6 +169,7 @@ def test_a_floating_ip_a_route_and_an_interface_touch_their_router_alone_in_few_
     with HostUnderTest() as host:
         for router in (ROUTER, NEIGHBOUR):
             host.apply(router)
+        wait_for_silence()
         look = cost(host, ROUTER, monkeypatch)
         assert (look.host, look.router, look.transactions, look.changes) == ([], [], 0, ())
         assert look.sent <= _LOOK
