@@ -99,49 +99,47 @@ def _to_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> None:
+def _prepare_sqlite(dbapi_connection: DBAPIConnection, _record: object) -> None:
     # the driver must not begin transactions by itself: _begin_sqlite does
     dbapi_connection.isolation_level = None
-    cursor = dbapi_connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
+    _execute(dbapi_connection, "PRAGMA journal_mode = WAL", "PRAGMA foreign_keys = ON")
 
 
 def _prepare_postgresql(dbapi_connection: DBAPIConnection, _record: object) -> None:
     # https://www.postgresql.org/docs/current/runtime-config-client.html
-    cursor = dbapi_connection.cursor()
-    cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s'")
-    cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT:g}s'")
-    cursor.close()
+    idle = f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s'"
+    _execute(dbapi_connection, idle, f"SET lock_timeout = '{BUSY_TIMEOUT:g}s'")
+    dbapi_connection.commit()
+
+
+def _limit_postgresql(dbapi_connection: DBAPIConnection, seconds: float) -> None:
+    _execute(dbapi_connection, f"SET statement_timeout = {round(seconds * 1000)}")
     dbapi_connection.commit()
 
 
 def _prepare_mysql(dbapi_connection: DBAPIConnection, _record: object) -> None:
-    cursor = dbapi_connection.cursor()
     # https://mariadb.com/docs/server/reference/system-variables; MySQL knows no idle_transaction_timeout
-    cursor.execute("SHOW VARIABLES LIKE 'idle_transaction_timeout'")
-    if cursor.fetchone():
-        cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_TIMEOUT}")
-    cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT:.0f}")
-    cursor.close()
-
-
-def _limit_postgresql(dbapi_connection: DBAPIConnection, seconds: float) -> None:
-    cursor = dbapi_connection.cursor()
-    cursor.execute(f"SET statement_timeout = {round(seconds * 1000)}")
-    cursor.close()
-    dbapi_connection.commit()
+    if _execute(dbapi_connection, "SHOW VARIABLES LIKE 'idle_transaction_timeout'"):
+        _execute(dbapi_connection, f"SET SESSION idle_transaction_timeout = {IDLE_TIMEOUT}")
+    _execute(dbapi_connection, f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT:.0f}")
 
 
 def _limit_mysql(dbapi_connection: DBAPIConnection, seconds: float) -> None:
-    cursor = dbapi_connection.cursor()
-    cursor.execute("SHOW VARIABLES LIKE 'max_statement_time'")
-    if cursor.fetchone():
-        cursor.execute(f"SET SESSION max_statement_time = {seconds}")
+    if _execute(dbapi_connection, "SHOW VARIABLES LIKE 'max_statement_time'"):
+        _execute(dbapi_connection, f"SET SESSION max_statement_time = {seconds}")
     else:  # MySQL: milliseconds, and of SELECT alone
-        cursor.execute(f"SET SESSION max_execution_time = {round(seconds * 1000)}")
-    cursor.close()
+        _execute(dbapi_connection, f"SET SESSION max_execution_time = {round(seconds * 1000)}")
+
+
+def _execute(dbapi_connection: DBAPIConnection, *statements: str) -> int:
+    """Carry them out; how many rows the last one found."""
+    cursor = dbapi_connection.cursor()
+    try:
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.rowcount
+    finally:
+        cursor.close()
 
 
 def _limit_sqlite(engine: sa.Engine, seconds: float) -> None:
