@@ -106,7 +106,8 @@ def _rebalance(conf: cfg.ConfigOpts, given: argparse.Namespace) -> int:
     board = Board(view, settings.policy)
     for step in rebalance.moves(view, board):
         source, target = board.host(str(step.from_agent_id)), board.host(step.agent_id)
-        print(f"{source} -> {target}: {len(step.routers)} routers: {' '.join(step.routers)}")
+        what = "standbys" if step.standby else "actives"
+        print(f"{source} -> {target}: {what} of {len(step.routers)} routers: {' '.join(step.routers)}")
     return 0
 
 

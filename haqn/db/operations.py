@@ -122,7 +122,7 @@ def switch_over_agent(connection: Connection, agent_id: str) -> Row:
 
 
 def rebalance(connection: Connection, *, dry_run: bool = True) -> Row:
-    """Even out the actives. The leader works the moves out; a dry run waits for `approve` then."""
+    """Even out actives and standbys. The leader works the moves out; a dry run waits for `approve` then."""
     state = OperationState.PROPOSED if dry_run else OperationState.RUNNING
     row = _open(connection, OperationKind.REBALANCE, "", state=state, total=-1)
     if not dry_run and row["state"] == OperationState.PROPOSED:

@@ -270,6 +270,6 @@ class _Context:
         mine = set(self.routers)
         return any(
             operation.kind is OperationKind.REBALANCE
-            and any(step.agent_id == new and not mine.isdisjoint(step.routers) for step in operation.steps)
+            and any(s.agent_id == new and not s.standby and not mine.isdisjoint(s.routers) for s in operation.steps)
             for operation in self.facts.placed.operations
         )

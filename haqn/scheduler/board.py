@@ -26,7 +26,7 @@ class Board:
         self.agents = {a.id: a for a in sorted(view.agents, key=lambda a: a.id) if a.agent_type is AgentType.L3}
         self.pairs: dict[int, Pair] = {}
         self.bindings: dict[str, Binding] = {}
-        self._scatter_width = policy.scatter_width
+        self.scatter_width = policy.scatter_width
         self._next_pair_id = view.next_pair_id
         self._order = placement.stable_order(self.agents.values())
         self._unwilling = {a.id: placement.why_unwilling(a) for a in self.agents.values()}
@@ -135,12 +135,12 @@ class Board:
         zone = self.agents[active].zone
         eligible = self._eligible(router)
         peers = [p for p in self._led[active] if p not in without and not self.why_unwilling(p)]
-        enough = len(peers) >= self._scatter_width
+        enough = len(peers) >= self.scatter_width
         if enough:
             away = [p for p in peers if p in eligible and self.agents[p].zone != zone]
             if away:
                 return min(away, key=lambda peer: self._standby_rank(active, peer))
-        candidates = [a for a in eligible if a != active and a not in without and self._can_pair(active, a)]
+        candidates = [a for a in eligible if a != active and a not in without and self.can_pair(active, a)]
         candidates = [a for a in candidates if self.agents[a].zone != zone] or candidates
         if enough:
             candidates = [a for a in candidates if a in peers] or candidates
@@ -150,7 +150,8 @@ class Board:
         pair_ids = self._led[active].get(peer)
         return (self._riders[min(pair_ids)] if pair_ids else 0, self._total[peer], self._order[peer])
 
-    def _can_pair(self, active: str, peer: str) -> bool:
+    def can_pair(self, active: str, peer: str) -> bool:
+        """Whether there is a pair in which `peer` stands by for `active`, or a VRRP id left for one."""
         one, other = self._vr_ids[active], self._vr_ids[peer]
         return len(one) + len(other) < MAX_VR_ID or len(one | other) < MAX_VR_ID or bool(self._led[active].get(peer))
 

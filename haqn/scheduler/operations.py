@@ -15,7 +15,7 @@ class OperationKind(enum.StrEnum):
     DRAIN = "drain"
     #: the other member of a pair becomes the active one; or of each pair that an agent leads
     SWITCHOVER = "switchover"
-    #: actives move from agents with many to agents with few
+    #: routers move from agents with many to agents with few, actives first, then standbys
     REBALANCE = "rebalance"
     #: a standby is taken down and built again
     REBUILD = "rebuild"
@@ -35,13 +35,16 @@ OPEN_STATES = (OperationState.PROPOSED, OperationState.RUNNING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to do: `agent_id` becomes the active one of the pair, or of the routers; or builds a router anew."""
+    """One thing to do: `agent_id` becomes the active one of the pair, or of the routers, or their standby; or builds a
+    router anew."""
 
     agent_id: str
     pair_id: int | None = None
-    #: rebalance: who has the routers now
+    #: rebalance: who is what `agent_id` is to be
     from_agent_id: str | None = None
     routers: tuple[str, ...] = ()
+    #: rebalance: it is to stand by for the routers; their active one stays
+    standby: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from haqn.model import Pair, VrrpState
+from haqn.model import Pair, RouterRequest, VrrpState
 from haqn.scheduler import rebalance
 from haqn.scheduler.board import Board
 from haqn.scheduler.operations import Operation, OperationKind, OperationState, Progress, Step
@@ -29,6 +29,7 @@ class Operator:
         self._operations = sorted(view.operations, key=lambda operation: operation.id)
         self._absent = {(absent.router_id, absent.agent_id) for absent in view.absent}
         self._progress: dict[str, Progress] = {}
+        self._routers: Mapping[str, RouterRequest] | None = None
 
     def carry_on(self) -> None:
         """Do what the operations ask for, but for drains."""
@@ -92,9 +93,13 @@ class Operator:
             return Progress(operation_id=operation.id, total=operation.total, waiting_for="an operator's approval")
         done = set(operation.carried_out)
         waiting_for = ""
-        for place, step in enumerate(operation.steps):
-            if place not in done:
-                why = self._move(step)
+        for standby in (False, True):
+            if waiting_for:
+                break  # standbys are moved from where they are when the actives have moved
+            for place, step in enumerate(operation.steps):
+                if place in done or step.standby is not standby:
+                    continue
+                why = self._move_standbys(step) if standby else self._move(step)
                 if why:
                     waiting_for = waiting_for or why
                 else:
@@ -120,7 +125,7 @@ class Operator:
         if not left:
             moving = [pair for pair in mine.values() if pair.active_agent_id == step.agent_id]
             unsettled = [pair for pair in moving if not self._pace.is_settled(pair)]
-            return f"pair {unsettled[0].id} is being handed over" if unsettled else self._leave_zone(step, mine)
+            return f"pair {unsettled[0].id} is being handed over" if unsettled else ""
         for agent_id in (source, step.agent_id):
             if why := board.why_unwilling(agent_id):
                 return f"{board.host(agent_id)} is {why}"
@@ -131,25 +136,36 @@ class Operator:
             return self._hand_over(own, step.agent_id, f"rebalance of {len(staged)} routers")
         return self._stage(step, outside, own, left)
 
-    def _leave_zone(self, step: Step, mine: Mapping[str, Pair]) -> str:
-        """Who gave the routers stands by now; if it is in the taker's zone, one of another zone does better."""
+    def _move_standbys(self, step: Step) -> str:
+        """Another agent stands by for the routers; who is active for them goes on, and nothing of theirs moves.
+
+        What it waits for; nothing when the routers have moved, or cannot any more.
+        """
         board, source = self._board, str(step.from_agent_id)
-        zone = board.agents[step.agent_id].zone
-        if board.agents[source].zone != zone:
-            return ""
-        routers = {router.id: router for router in self._view.routers}
-        left = 0
-        for router_id, pair in mine.items():
-            if pair.members != (step.agent_id, source) or router_id not in routers:
+        if self._routers is None:
+            self._routers = {router.id: router for router in self._view.routers}
+        at = {router_id: pair for router_id in step.routers if (pair := self._pair_of(router_id)) is not None}
+        left = sorted(router_id for router_id, pair in at.items() if pair.backup_agent_id == source)
+        building = 0
+        for count, router_id in enumerate(left):
+            active = at[router_id].active_agent_id
+            report = self._reports.get((at[router_id].id, active))
+            if active == step.agent_id or router_id not in self._routers:
                 continue
-            standby = board.standby_for(routers[router_id], step.agent_id, (source,))
-            if standby is None or board.agents[standby].zone == zone:
-                continue
-            left += 1
-            if self._pace.take(source):
-                why = f"rebalance: {board.host(standby)} is in another zone than {board.host(step.agent_id)}"
-                board.bind_to_pair(router_id, step.agent_id, standby, why)
-        return f"{left} routers get a standby in another zone" if left else ""
+            if why := board.why_not(step.agent_id, self._routers[router_id]):
+                return f"{board.host(step.agent_id)}: {why}"
+            if not board.can_pair(active, step.agent_id):
+                return f"{board.host(active)} and {board.host(step.agent_id)} have no VRRP id left"
+            if report is None or report.state is not VrrpState.MASTER:
+                return f"{board.host(active)} does not report MASTER on pair {at[router_id].id}"
+            if not self._pace.take(source):
+                return f"{len(left) - count} routers wait until others are ready on {board.host(step.agent_id)}"
+            why = f"rebalance: {board.host(active)} goes on, {board.host(step.agent_id)} stands by"
+            board.bind_to_pair(router_id, active, step.agent_id, why)
+            building += 1
+        moved = [router_id for router_id, pair in at.items() if pair.backup_agent_id == step.agent_id]
+        building += sum(1 for router_id in moved if not self._pace.is_ready(router_id, step.agent_id))
+        return f"{board.host(step.agent_id)} builds {building} routers" if building else ""
 
     def _stage(self, step: Step, outside: list[str], own: Pair | None, at: Mapping[str, Pair]) -> str:
         board, source = self._board, str(step.from_agent_id)

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from haqn.model import RouterRequest
 from haqn.scheduler import rebalance
@@ -64,6 +66,10 @@ class Operated(Cluster):
             if not self.view.operations:
                 return made
         raise AssertionError(self.waits[-5:])
+
+    def totals(self):
+        """Agent -> routers that are built on it."""
+        return Counter(member for binding in self.view.bindings for member in self.members(binding))
 
     def loads(self):
         pairs = {p.id: p for p in self.view.pairs}
@@ -139,6 +145,28 @@ def test_a_switchover_of_all_pairs_of_an_agent_goes_one_by_one_and_does_not_go_b
     assert cluster.outcomes["op"] == (OperationState.DONE, len(led), len(led))
 
 
+def proposed_by(cluster):
+    """The steps of a rebalance, which nobody has approved."""
+    cluster.ask(kind=OperationKind.REBALANCE, state=OperationState.PROPOSED)
+    assert not cluster.step().actions
+    assert not cluster.step().actions
+    (proposed,) = cluster.view.operations
+    assert proposed.total == sum(len(step.routers) for step in proposed.steps)
+    return proposed.steps
+
+
+def approve(cluster):
+    """The rebalance is carried out: paced, actives before standbys, and no active but those that are to move."""
+    (proposed,) = cluster.view.operations
+    cluster.view = replace(cluster.view, operations=(replace(proposed, state=OperationState.RUNNING),))
+    for made in cluster.run():
+        assert sum(isinstance(action, BindToPair) for action in made.actions) <= POLICY.pace
+
+
+def count(steps, *, standby):
+    return sum(len(step.routers) for step in steps if step.standby is standby)
+
+
 @pytest.mark.parametrize("zones", ["a", "abc"])
 def test_a_new_agent_gets_its_part_by_a_rebalance_with_no_more_moves_than_that_takes(zones):
     cluster = Operated([agent(f"net{i}", zone=zones[i % len(zones)]) for i in range(9)])
@@ -148,24 +176,35 @@ def test_a_new_agent_gets_its_part_by_a_rebalance_with_no_more_moves_than_that_t
     cluster.view = replace(cluster.view, agents=(*cluster.view.agents, agent("net9", zone=zones[0])))
     cluster.settle()
     before = {b.router_id: cluster.members(b)[0] for b in cluster.view.bindings}
-    cluster.ask(kind=OperationKind.REBALANCE, state=OperationState.PROPOSED)
-    made = cluster.step()
-    assert not made.actions
-    (proposed,) = cluster.view.operations
-    moves = sum(len(step.routers) for step in proposed.steps)
-    assert moves == proposed.total
-    assert cluster.step().actions == ()
-
-    cluster.view = replace(cluster.view, operations=(replace(proposed, state=OperationState.RUNNING),))
-    for made in cluster.run():
-        assert sum(isinstance(action, BindToPair) for action in made.actions) <= POLICY.pace
+    steps = proposed_by(cluster)
+    approve(cluster)
     after = {b.router_id: cluster.members(b)[0] for b in cluster.view.bindings}
     assert set(cluster.loads().values()) == {10}
-    assert sum(before[router] != after[router] for router in after) == moves
-    assert moves == 10
+    assert sum(before[router] != after[router] for router in after) == count(steps, standby=False) == 10
+    assert max(cluster.totals().values()) - min(cluster.totals().values()) <= (3 if zones == "abc" else 1)
     if zones == "abc":
         zone = {a.id: a.zone for a in cluster.view.agents}
         assert all(len({zone[member] for member in cluster.members(b)}) == 2 for b in cluster.view.bindings)
+    else:
+        assert count(steps, standby=True) == 10
+
+
+def test_standbys_move_alone_where_actives_are_even_and_nobody_forwards_for_less_than_before():
+    cluster = cluster_of(3, 30)
+    cluster.view = replace(cluster.view, agents=(*cluster.view.agents, agent("net3"), agent("net4")))
+    for number in range(20):
+        cluster.add_router(RouterRequest(id=f"s{number:03}"))
+    cluster.settle()
+    assert set(cluster.loads().values()) == {10}
+    assert max(cluster.totals().values()) - min(cluster.totals().values()) >= 2
+    before = {b.router_id: cluster.members(b)[0] for b in cluster.view.bindings}
+    crowded = Counter(cluster.totals())
+    steps = proposed_by(cluster)
+    assert all(step.standby for step in steps)
+    assert count(steps, standby=True) == sum((crowded - Counter(dict.fromkeys(crowded, 20))).values())
+    approve(cluster)
+    assert {b.router_id: cluster.members(b)[0] for b in cluster.view.bindings} == before
+    assert set(cluster.totals().values()) == {20}
 
 
 def test_a_thousand_routers_and_one_more_agent_are_even_after_as_many_moves_as_it_lacks():
@@ -177,10 +216,96 @@ def test_a_thousand_routers_and_one_more_agent_are_even_after_as_many_moves_as_i
     cluster.view = replace(cluster.view, agents=(*cluster.view.agents, agent("new")))
     steps = rebalance.moves(cluster.view, Board(cluster.view, POLICY))
     assert {step.agent_id for step in steps} == {"new"}
-    moved = Counter({str(step.from_agent_id): len(step.routers) for step in steps})
-    assert moved.total() == 90
-    loads = {host: load - moved[host] for host, load in cluster.loads().items()} | {"new": 90}
+    moved = Counter()
+    for step in steps:
+        moved[step.standby, step.from_agent_id] += len(step.routers)
+    assert sum(number for (standby, _), number in moved.items() if not standby) == 90
+    loads = {host: load - moved[False, host] for host, load in cluster.loads().items()} | {"new": 90}
     assert set(loads.values()) == {90, 91}
+    # 2000 places on eleven agents: the new one lacks 181, of which the actives that it gets are 90
+    assert sum(number for (standby, _), number in moved.items() if standby) == 91
+
+
+def test_a_standby_that_moves_stays_out_of_the_active_s_zone_and_off_who_may_not_have_it():
+    cluster = Operated([agent("a1", zone="a"), agent("b1", zone="b")])
+    for number in range(8):
+        cluster.add_router(RouterRequest(id=f"r{number}"), pin=0)
+    cluster.settle()
+    others = agent("a2", zone="a"), agent("b2", zone="b", max_routers=1), agent("b3", zone="b", admin_state_up=False)
+    cluster.view = replace(cluster.view, agents=(*cluster.view.agents, *others), pins=())
+    steps = rebalance.moves(cluster.view, Board(cluster.view, POLICY))
+    zone = {a.id: a.zone for a in cluster.view.agents}
+    members = {b.router_id: list(cluster.members(b)) for b in cluster.view.bindings}
+    for step in steps:
+        for router_id in step.routers:
+            assert members[router_id][step.standby] == step.from_agent_id
+            members[router_id] = (
+                [members[router_id][0], step.agent_id] if step.standby else [step.agent_id, step.from_agent_id]
+            )
+    assert all(zone[active] != zone[standby] for active, standby in members.values())
+    built = Counter(member for of in members.values() for member in of)
+    assert built["b2"] <= 1
+    assert "b3" not in built
+
+
+ZONES = st.lists(st.sampled_from("abc"), min_size=3, max_size=6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(ZONES, st.integers(0, 25), ZONES, st.integers(0, 25), st.lists(st.integers(0, 49), max_size=3))
+def test_a_rebalance_ends_moves_only_what_it_said_and_leaves_nothing_to_do(zones, first, more, second, pinned):
+    cluster = Operated([agent(f"net{i}", zone=zone) for i, zone in enumerate(zones)])
+    for number in range(first + second):
+        if number == first:
+            cluster.settle()
+            joined = tuple(agent(f"new{i}", zone=zone) for i, zone in enumerate(more))
+            cluster.view = replace(cluster.view, agents=(*cluster.view.agents, *joined))
+        cluster.add_router(RouterRequest(id=f"r{number:03}"), pin=number if number in pinned else None)
+    cluster.settle()
+    zone = {a.id: a.zone for a in cluster.view.agents}
+    before = {b.router_id: cluster.members(b) for b in cluster.view.bindings}
+    squares = sum(total**2 for total in cluster.totals().values())
+    cluster.ask(kind=OperationKind.REBALANCE)
+    cluster.step()
+    steps = next((operation.steps for operation in cluster.view.operations), ())
+    if steps:
+        cluster.run()
+
+    expected = {router_id: list(members) for router_id, members in before.items()}
+    for step in steps:
+        for router_id in step.routers:
+            members = expected[router_id]
+            assert members[step.standby] == step.from_agent_id
+            expected[router_id] = [members[0], step.agent_id] if step.standby else [step.agent_id, members[0]]
+    after = {b.router_id: cluster.members(b) for b in cluster.view.bindings}
+    assert after == {router_id: tuple(members) for router_id, members in expected.items()}
+    assert not any(router_id in moved_by(steps) for router_id in {pin.router_id for pin in cluster.view.pins})
+    apart = [router_id for router_id, members in before.items() if zone[members[0]] != zone[members[1]]]
+    assert all(zone[after[router_id][0]] != zone[after[router_id][1]] for router_id in apart)
+    if all(step.standby for step in steps):
+        assert sum(total**2 for total in cluster.totals().values()) <= squares
+    cluster.ask(kind=OperationKind.REBALANCE, id="again")
+    cluster.step()
+    assert cluster.outcomes["again"] == (OperationState.DONE, 0, 0)
+
+
+def moved_by(steps):
+    return {router_id for step in steps for router_id in step.routers}
+
+
+def test_a_standby_step_ends_when_a_failover_has_made_its_giver_the_active_one():
+    cluster = cluster_of(3, 30)
+    cluster.view = replace(cluster.view, agents=(*cluster.view.agents, agent("net3")))
+    binding = cluster.view.bindings[0]
+    active, standby = cluster.members(binding)
+    step = Step(agent_id="net3", from_agent_id=standby, routers=(binding.router_id,), standby=True)
+    pair = next(p for p in cluster.view.pairs if p.id == binding.pair_id)
+    swapped = replace(pair, active_agent_id=standby, backup_agent_id=active, epoch=2)
+    cluster.view = replace(cluster.view, pairs=tuple(swapped if p.id == pair.id else p for p in cluster.view.pairs))
+    cluster.ask(kind=OperationKind.REBALANCE, steps=(step,), total=1)
+    made = cluster.run()
+    assert not any(isinstance(action, BindToPair) for one in made for action in one.actions)
+    assert cluster.outcomes["op"][0] is OperationState.DONE
 
 
 def test_a_rebalance_of_even_loads_has_nothing_to_do():
