@@ -20,7 +20,8 @@ from haqn.lab.vms import Vm
 
 #: milliseconds
 INTERVAL = 5.0
-_STOP_TIMEOUT = 30.0
+#: seconds that a prober has to end, and more for each second that it ran: what it saw grows
+_STOP_TIMEOUT, _STOP_TIMEOUT_PER_SECOND = 30.0, 0.2
 
 
 def now_ms() -> float:
@@ -111,6 +112,7 @@ class Probe:
     def __init__(
         self, host: Host, targets: Sequence[str], *, namespace: str | None = None, interval_ms: float = INTERVAL
     ) -> None:
+        self._began = time.monotonic()
         command = [sys.executable, str(Path(prober.__file__)), "--interval-ms", str(interval_ms), *targets]
         self._process = subprocess.Popen(
             host.enter(command, namespace=namespace),
@@ -127,8 +129,9 @@ class Probe:
 
     def stop(self) -> ProbeResult:
         """End it and read its result; HostError if it died before (its host was rebooted)."""
+        ran = time.monotonic() - self._began
         try:
-            output, said = self._process.communicate(timeout=_STOP_TIMEOUT)
+            output, said = self._process.communicate(timeout=_STOP_TIMEOUT + _STOP_TIMEOUT_PER_SECOND * ran)
         except subprocess.TimeoutExpired as error:
             self._process.kill()
             self._process.communicate()

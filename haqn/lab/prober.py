@@ -177,7 +177,8 @@ def main() -> int:
                 selector.unregister(sys.stdin)
                 stop_at = time.monotonic()
                 due = stop_at + _LINGER
-    json.dump({"targets": pinger.result()}, sys.stdout)
+    # json.dump writes each number by itself, which takes long after ten minutes
+    sys.stdout.write(json.dumps({"targets": pinger.result()}))
     return 0
 
 
