@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -172,11 +172,20 @@ def read_agents(database: Database) -> dict[str, AgentFact]:
         return _agents(connection)
 
 
-def outbox_lines(database: Database, after: int) -> frozenset[int]:
-    """Numbers of the outbox lines above `after`. A smaller number can become visible after a larger one."""
+class OutboxEnd(NamedTuple):
+    """What is in the outbox above some number: another one whenever a line has come, wherever in the order."""
+
+    lines: int = 0
+    #: number of the last one; 0: there is none
+    last: int = 0
+
+
+def outbox_end(database: Database, after: int) -> OutboxEnd:
+    """The outbox lines above `after`, counted: a smaller number can become visible after a larger one."""
+    number = tables.outbox.c.id
     with database.read() as connection:
-        numbers = connection.scalars(sa.select(tables.outbox.c.id).where(tables.outbox.c.id > after))
-        return frozenset(numbers)
+        lines, last = connection.execute(sa.select(sa.func.count(), sa.func.max(number)).where(number > after)).one()
+        return OutboxEnd(lines, last or 0)
 
 
 def next_pair_id(connection: Connection) -> int:

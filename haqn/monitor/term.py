@@ -17,7 +17,17 @@ from haqn.db import operations
 from haqn.db.bindings import LeaderWriter
 from haqn.db.clock import utcnow
 from haqn.db.session import Database
-from haqn.db.snapshot import Facts, Placed, RouterFact, Wanted, outbox_lines, read_agents, read_placed, read_wanted
+from haqn.db.snapshot import (
+    Facts,
+    OutboxEnd,
+    Placed,
+    RouterFact,
+    Wanted,
+    outbox_end,
+    read_agents,
+    read_placed,
+    read_wanted,
+)
 from haqn.exceptions import PlanOutdated
 from haqn.model import RouterRequest
 from haqn.monitor import readiness
@@ -97,8 +107,10 @@ class Term:
         self._read_at = clock.monotonic()
         #: grows with each change of the facts
         self._facts_version = 0
-        self._outbox: frozenset[int] = frozenset()
+        #: as it was when the facts were read; None: they are to be read again, for it is counted otherwise from now on
+        self._outbox: OutboxEnd | None = None
         self._outbox_floor = 0
+        self._outbox_read = 0
         self._leases: dict[str, int] = {}
         self._registered: object = None
         self._planned: object = None
@@ -154,8 +166,7 @@ class Term:
         self._done += self._chronicle.note_redundancy(facts, reported, self._publisher.generation_of, basis)
         if self._metrics is not None:
             took = self._clock.monotonic() - began
-            read = max(self._outbox, default=0)
-            self._metrics.saw(facts, reported, held=len(self._holds), seconds=took, outbox_read=read)
+            self._metrics.saw(facts, reported, held=len(self._holds), seconds=took, outbox_read=self._outbox_read)
         if self._done:
             LOG.info(
                 "epoch %d: %s (%.3f s)", self._writer.epoch, "; ".join(self._done), self._clock.monotonic() - began
@@ -170,16 +181,17 @@ class Term:
     # -- facts ---------------------------------------------------------------------------
 
     def _read_outbox(self) -> None:
-        lines = outbox_lines(self._database, self._outbox_floor)
+        end = outbox_end(self._database, self._outbox_floor)
         now = self._clock.monotonic()
-        if lines - self._outbox or now - self._read_at > _READ_AGAIN:
+        if end != self._outbox or now - self._read_at > _READ_AGAIN:
             self._wanted = self._placed = None
             self._read_at = now
-        self._outbox = lines
-        floor = max(lines, default=0) - _OUTBOX_WINDOW
-        if len(lines) > 2 * _OUTBOX_WINDOW:
-            self._writer.prune_outbox(floor)
-            self._outbox_floor = floor
+        self._outbox = end
+        self._outbox_read = end.last
+        if end.lines > 2 * _OUTBOX_WINDOW:
+            self._outbox_floor = end.last - _OUTBOX_WINDOW
+            self._writer.prune_outbox(self._outbox_floor)
+            self._outbox = None
 
     def _facts(self) -> Facts:
         if self._wanted is None:

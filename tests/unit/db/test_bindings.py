@@ -9,7 +9,7 @@ from haqn.db import bindings, schema, tables
 from haqn.db.bindings import LeaderWriter
 from haqn.db.clock import utcnow
 from haqn.db.session import Database
-from haqn.db.snapshot import Facts, outbox_lines, read_placed, read_wanted
+from haqn.db.snapshot import Facts, outbox_end, read_placed, read_wanted
 from haqn.documents import FixedIp
 from haqn.exceptions import PairNotFound, PlanNotFound, PlanOutdated, StaleLeader
 from haqn.model import FIRST_PAIR_ID, AgentType, NetworkType, agent_id
@@ -215,16 +215,22 @@ def test_status(database, writer):
     assert {r.id: r.status for r in read_wanted(database).routers.values()} == {"r1": "ACTIVE", "r2": "BUILD"}
 
 
-def test_outbox_lines_are_seen_by_number_and_pruned(database, writer):
-    with database.transaction() as connection:
-        for number in (1, 2, 5):
-            connection.execute(
-                tables.outbox.insert().values(id=number, kind="router", object_id="r1", created_at=utcnow())
-            )
-    assert outbox_lines(database, 0) == {1, 2, 5}
-    assert outbox_lines(database, 2) == {5}
+def test_every_line_of_the_outbox_makes_another_end_and_old_ones_are_pruned(database, writer):
+    def note(*numbers):
+        with database.transaction() as connection:
+            for number in numbers:
+                connection.execute(
+                    tables.outbox.insert().values(id=number, kind="router", object_id="r1", created_at=utcnow())
+                )
+
+    assert outbox_end(database, 0) == (0, 0)
+    note(1, 2, 5)
+    assert outbox_end(database, 0) == (3, 5)
+    assert outbox_end(database, 2) == (1, 5)
+    note(4)  # its transaction lasted longer
+    assert outbox_end(database, 2) == (2, 5)
     writer.prune_outbox(2)
-    assert outbox_lines(database, 0) == {5}
+    assert outbox_end(database, 0) == (2, 5)
 
 
 def test_wanted_has_routers_with_their_ports_and_the_ports_of_hosts(database, writer):
