@@ -20,6 +20,8 @@ from haqn.api import errors
 #: Paths that need no identity; exactly these.
 FOR_EVERYBODY = frozenset({"", "/", "/healthz", "/readyz", "/metrics"})
 
+#: WSGI's variable of the header by which a client tells who it is.
+_CREDENTIALS = {"keystone": "HTTP_X_AUTH_TOKEN", "http_basic": "HTTP_AUTHORIZATION", "noauth": "HTTP_X_PROJECT_ID"}
 _IDENTITY = ("HTTP_X_USER_ID", "HTTP_X_PROJECT_ID", "HTTP_X_ROLES")
 
 
@@ -36,13 +38,24 @@ def authenticated(app: WSGIApplication, conf: cfg.ConfigOpts) -> WSGIApplication
     return choose
 
 
+def credential(conf: cfg.ConfigOpts) -> str:
+    """The variable of WSGI of which each value stands for one project."""
+    return _CREDENTIALS[conf.api.auth_strategy]
+
+
 def behind_proxy(app: WSGIApplication, conf: cfg.ConfigOpts) -> WSGIApplication:
     """`app` that believes a proxy who its clients are, if [oslo_middleware] enable_proxy_headers_parsing says so."""
-    conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
-    if not conf.oslo_middleware.enable_proxy_headers_parsing:
+    if not believes_proxies(conf):
         return app
     proxied: WSGIApplication = http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)
     return proxied
+
+
+def believes_proxies(conf: cfg.ConfigOpts) -> bool:
+    """Whether X-Forwarded-For and its like say where requests come from."""
+    conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
+    believes: bool = conf.oslo_middleware.enable_proxy_headers_parsing
+    return believes
 
 
 def _with_keystone(app: WSGIApplication, conf: cfg.ConfigOpts) -> WSGIApplication:

@@ -7,7 +7,7 @@ and so is looking at agents: who watches over the system must not be locked out 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -20,6 +20,9 @@ from haqn.api.identity import FOR_EVERYBODY
 
 _AGENTS = "/v2.0/agents"
 
+#: Hears of the environment of a request that was refused, and for how many seconds its like will be.
+Refused = Callable[[WSGIEnvironment, float], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -29,11 +32,9 @@ class Limit:
     rate: Rate | None
     buckets: SharedBuckets
 
-    def excess(self, name: str) -> int:
-        """Take a token for `name`; 0, or the whole seconds after which to try again."""
-        if self.rate is None:
-            return 0
-        return math.ceil(self.buckets.take(f"{self.kind}:{name}", self.rate))
+    def excess(self, name: str) -> float:
+        """Take a token for `name`; 0.0, or the seconds until there will be one."""
+        return 0.0 if self.rate is None else self.buckets.take(f"{self.kind}:{name}", self.rate)
 
 
 def from_conf(conf: cfg.ConfigOpts, kind: str, buckets: SharedBuckets) -> Limit:
@@ -47,20 +48,20 @@ def is_exempt(method: str, path: str) -> bool:
     return path in FOR_EVERYBODY or (method == "GET" and (path == _AGENTS or path.startswith(f"{_AGENTS}/")))
 
 
-def by_address(app: WSGIApplication, limit: Limit) -> WSGIApplication:
+def by_address(app: WSGIApplication, limit: Limit, refused: Refused | None = None) -> WSGIApplication:
     """`app` with a limit for each client address."""
-    return _limited(app, limit, "REMOTE_ADDR")
+    return _limited(app, limit, "REMOTE_ADDR", refused)
 
 
-def by_project(app: WSGIApplication, limit: Limit) -> WSGIApplication:
+def by_project(app: WSGIApplication, limit: Limit, refused: Refused | None = None) -> WSGIApplication:
     """`app` with a limit for each project, which must be known already (`haqn.api.identity`).
 
     Callers without a project have the limit of their address alone.
     """
-    return _limited(app, limit, "HTTP_X_PROJECT_ID")
+    return _limited(app, limit, "HTTP_X_PROJECT_ID", refused)
 
 
-def _limited(app: WSGIApplication, limit: Limit, key: str) -> WSGIApplication:
+def _limited(app: WSGIApplication, limit: Limit, key: str, refused: Refused | None) -> WSGIApplication:
     """By what the environment has under `key`, if anything. Refusing must cost next to nothing, or a flood is one."""
 
     def limited(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -68,12 +69,16 @@ def _limited(app: WSGIApplication, limit: Limit, key: str) -> WSGIApplication:
         if name and not is_exempt(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
             seconds = limit.excess(name)
             if seconds:
-                return _too_many(start_response, seconds)
+                if refused is not None:
+                    refused(environ, seconds)
+                return too_many(start_response, seconds)
         return app(environ, start_response)
 
     return app if limit.rate is None else limited
 
 
-def _too_many(start_response: StartResponse, seconds: int) -> Iterable[bytes]:
+def too_many(start_response: StartResponse, wait: float) -> Iterable[bytes]:
+    """The answer to who is to wait for so many seconds."""
+    seconds = math.ceil(wait)
     message = f"Too many requests: try again in {seconds} s"
     return errors.refuse(start_response, HTTPStatus.TOO_MANY_REQUESTS, message, [("Retry-After", str(seconds))])

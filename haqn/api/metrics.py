@@ -21,6 +21,8 @@ from haqn.api.requestid import ExcInfo
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 #: of the WSGI environment: what the API was asked for
 _RESOURCE = "haqn.resource"
+#: what is in its place when it was not asked
+_REFUSED = "refused"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -84,11 +86,15 @@ class Measured:
                 method = environ["REQUEST_METHOD"]
                 self._seconds.labels(
                     method if method in falcon.HTTP_METHODS else "other",
-                    environ.get(_RESOURCE, "refused"),
+                    environ.get(_RESOURCE, _REFUSED),
                     classes[-1] if classes else "5xx",
                 ).observe(time.monotonic() - began)
 
         return measured
+
+    def count_refusal(self, method: str) -> None:
+        """One that was refused before it was a request."""
+        self._seconds.labels(method, _REFUSED, "4xx").observe(0)
 
     def process_response(
         self, request: falcon.Request, _response: falcon.Response, _resource: object, _succeeded: bool

@@ -30,6 +30,12 @@ _UNLOGGED = str(int(HTTPStatus.TOO_MANY_REQUESTS))
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
+def new() -> str:
+    """An id for one more request."""
+    made: str = context.generate_request_id()
+    return made
+
+
 def identified(app: WSGIApplication) -> WSGIApplication:
     """`app` with a request id in each answer and in the thread's log lines, and one line for each request.
 
@@ -37,7 +43,7 @@ def identified(app: WSGIApplication) -> WSGIApplication:
     """
 
     def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request_id = environ[ENV_REQUEST_ID] = context.generate_request_id()
+        request_id = environ[ENV_REQUEST_ID] = new()
         given = environ.get(_INBOUND, "")
         if given and re.match(ID_FORMAT, given):
             environ[GLOBAL_REQ_ID] = given

@@ -17,6 +17,7 @@ from haqn import logs
 from haqn.api import identity, limits, metrics, requestid, strategy
 from haqn.api.app import create_app
 from haqn.api.buckets import SharedBuckets
+from haqn.api.door import Door
 from haqn.api.livestate import EtcdLiveState
 from haqn.api.nudge import EtcdNudge
 from haqn.api.worker import Worker
@@ -33,8 +34,8 @@ _GRACE = 30
 _PART_OF_SQL = 0.8
 
 
-def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
-    """The application with everything it needs, started; call it in the worker, after the fork."""
+def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> tuple[WSGIApplication, Door]:
+    """The application with everything it needs, started, and its door; call it in the worker, after the fork."""
     etcd = Etcd.from_conf(conf)
     live_state = EtcdLiveState(etcd)
     live_state.start()
@@ -47,9 +48,11 @@ def build(conf: cfg.ConfigOpts, buckets: SharedBuckets) -> WSGIApplication:
     )
     measured = metrics.Measured()
     api = create_app(database, live_state, nudge, conf, measured)
-    app = limits.by_project(api, limits.from_conf(conf, "project", buckets))
-    app = limits.by_address(identity.authenticated(app, conf), limits.from_conf(conf, "address", buckets))
-    return measured.around(requestid.identified(identity.behind_proxy(app, conf)))
+    door = Door(identity.credential(conf), measured.count_refusal, by_address=not identity.believes_proxies(conf))
+    app = limits.by_project(api, limits.from_conf(conf, "project", buckets), door.shut_credential)
+    app = identity.authenticated(app, conf)
+    app = limits.by_address(app, limits.from_conf(conf, "address", buckets), door.shut_address)
+    return measured.around(requestid.identified(identity.behind_proxy(app, conf))), door
 
 
 class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -59,6 +62,8 @@ class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicor
         self._conf = conf
         # before the workers are forked, which share it
         self._buckets = SharedBuckets()
+        #: a worker's own, once it has loaded the application
+        self.door: Door | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -66,7 +71,8 @@ class Server(gunicorn.app.base.BaseApplication):  # type: ignore[misc] # gunicor
             self.cfg.set(name, value)
 
     def load(self) -> WSGIApplication:
-        return build(self._conf, self._buckets)
+        app, self.door = build(self._conf, self._buckets)
+        return app
 
 
 def server_settings(conf: cfg.ConfigOpts) -> dict[str, Any]:

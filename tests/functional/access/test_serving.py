@@ -145,3 +145,28 @@ def test_workers_share_limits_and_proxies_tell_who_asks(make_server):
         assert (second.count(200), second.count(429)) == (10, 20)
         assert statuses("/v2.0/networks", 1, **{"X-Forwarded-For": "192.0.2.2"}) == [200]
         assert set(statuses("/v2.0/agents", 10, **project, **{"X-Forwarded-For": "192.0.2.1"})) == {200}
+
+
+def test_a_flood_on_one_connection_is_refused_at_the_door(make_server):
+    """What follows a refusal on the same connection gets its own answer, whoever sends it."""
+    with make_server(workers=1, project_rate=0.01, project_burst=20) as server, requests.Session() as session:
+
+        def ask(method, path, project, **more):
+            headers = {"X-Project-Id": project, "X-Roles": "member"}
+            return session.request(method, f"{server.url}{path}", headers=headers, timeout=30, **more)
+
+        first = [ask("GET", "/v2.0/networks", "a").status_code for _ in range(30)]
+        assert (first.count(200), first.count(429)) == (20, 10)
+        assert ask("POST", "/v2.0/networks", "a", json={"network": {"name": "n"}}).status_code == 429
+        refused = ask("GET", "/v2.0/networks", "a")
+        assert (refused.status_code, refused.json()["NeutronError"]["type"]) == (429, "HTTPTooManyRequests")
+        assert 90 < int(refused.headers["Retry-After"]) <= 100
+        assert refused.headers["X-Openstack-Request-Id"].startswith("req-")
+        assert "Server" not in refused.headers, "not refused at the door, but by a thread"
+        assert ask("POST", "/v2.0/networks", "b", json={"network": {"name": "n"}}).status_code == 201
+        assert ask("GET", "/v2.0/agents", "a").status_code == 200
+        assert ask("DELETE", "/v2.0/networks/n", "a").status_code == 429
+        counted = session.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+        for method, count in (("GET", 11), ("POST", 1), ("DELETE", 1)):
+            sample = f'haqn_api_request_seconds_count{{method="{method}",resource="refused",status="4xx"}}'
+            assert f"{sample} {count}.0" in counted

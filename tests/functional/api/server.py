@@ -77,7 +77,7 @@ class Server:
         assert self.process.poll() is None, self.log_file.read_text()
         try:
             return self.session.get(f"{self.url}/healthz", timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def stop(self) -> int:
