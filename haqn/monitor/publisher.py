@@ -73,7 +73,6 @@ class _Difference:
 
     changed: Mapping[Key, Projected]
     obsolete: Sequence[Key]
-    manifest_is_true: bool
 
 
 @dataclass(slots=True)
@@ -88,9 +87,16 @@ class _Host:
     #: the largest generation that was used
     generation: int = 0
 
-    def digest(self) -> str:
-        """Of the documents, the manifest not counted."""
-        return digest(written.fingerprint for key, written in self.documents.items() if key != _MANIFEST)
+    def manifest_is_true(self) -> bool:
+        """Whether it tells of the documents that there are."""
+        found = [written.fingerprint for key, written in self.documents.items() if key != _MANIFEST]
+        manifest = self.manifest
+        return (
+            manifest is not None
+            and manifest.complete
+            and manifest.count == len(found)
+            and manifest.digest == digest(found)
+        )
 
 
 class Publisher:
@@ -213,19 +219,12 @@ class Publisher:
             if key not in host.documents or host.documents[key].content != projected.content
         }
         obsolete = sorted(host.documents.keys() - wanted.keys() - {_MANIFEST})
-        manifest = host.manifest
-        manifest_is_true = (
-            manifest is not None
-            and manifest.complete
-            and manifest.count == len(wanted)
-            and (changed or obsolete or manifest.digest == host.digest())
-        )
-        return _Difference(changed, obsolete, bool(manifest_is_true))
+        return _Difference(changed, obsolete)
 
     def _publish_host(self, name: str, wanted: Mapping[Key, Projected], difference: _Difference) -> int:
         host = self._hosts[name]
         count = 0
-        if difference.changed or difference.obsolete or not difference.manifest_is_true:
+        if difference.changed or difference.obsolete or not host.manifest_is_true():
             for step in self._steps(name, host, difference, len(wanted)):
                 self._write(name, host, step, wanted)
                 count += 1
