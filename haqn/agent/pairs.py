@@ -241,7 +241,8 @@ class Pairs:
                 LOG.error("somebody has removed the gate (nftables table bridge haqn); making it again")
                 make_gate(self._templates)
                 self._peers.restore()
-        if not self.daemon.config.exists() or not self.state.pairs():
+        present = self.daemon.configuration()
+        if present is None or not self.state.pairs():
             return
         refreshed = self._refreshed()
         self._silent_checks = self._silent_checks + 1 if refreshed == self._last_refresh else 0
@@ -256,7 +257,7 @@ class Pairs:
         self._silent_checks = 0
         try:
             self._program.ensure_consumer()
-            self.daemon.apply(self.daemon.config.read_text())
+            self.daemon.apply(present)
         except (HostError, OSError) as error:
             LOG.error("keepalived: %s", error)
 

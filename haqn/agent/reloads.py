@@ -46,7 +46,7 @@ class Reloads:
     def _heirs(self, documents: Iterable[PairDocument]) -> frozenset[int]:
         """Pairs whose virtual router id is another pair's in the configuration that keepalived runs with: that one must
         be gone before."""
-        present = config.instances(self._daemon.config.read_text())
+        present = config.instances(self._daemon.configuration() or "")
         return frozenset(pair.pair_id for pair in documents if present.get(pair.vr_id, pair.pair_id) != pair.pair_id)
 
     def _wait_for_a_check(self, text: str) -> None:

@@ -26,6 +26,8 @@ _STUCK_AFTER = 0.6
 #: how long the consumer may take to start, in seconds
 _ABSENT_AFTER = 1.0
 _START_TIMEOUT = 2.0
+#: seconds between looks whether it has
+_LOOK = 0.01
 
 
 def refresh_gates(directory: StateDirectory, lease_ms: int) -> list[int]:
@@ -57,7 +59,7 @@ def wait_for_consumer(directory: str, seconds: float = _ABSENT_AFTER) -> int | N
     """The consumer's process id; it may be starting at this very moment, so it has a while to appear."""
     deadline = time.monotonic() + seconds
     while (found := find_consumer(directory)) is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(_LOOK)
     return found[0] if found else None
 
 

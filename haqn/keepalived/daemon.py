@@ -20,6 +20,8 @@ LOG = logging.getLogger(__name__)
 
 _START_TIMEOUT = 10.0
 _STOP_TIMEOUT = 5.0
+#: seconds between looks whether it has started or ended
+_LOOK = 0.01
 
 
 class Daemon:
@@ -68,9 +70,13 @@ class Daemon:
             complaint = " ".join((result.stderr + result.stdout).split())
             raise HostError(f"cannot use keepalived.conf: keepalived -t says: {complaint}")
 
+    def configuration(self) -> str | None:
+        """The configuration that it runs with, or would be started with; None: there is none yet."""
+        return self.config.read_text() if self.config.exists() else None
+
     def would_reload(self, text: str) -> bool:
         """Whether `apply` would make a running daemon read another configuration."""
-        return self.pid() is not None and not (self.config.exists() and self.config.read_text() == text)
+        return self.pid() is not None and self.configuration() != text
 
     def has_settled(self, sign: Path) -> bool:
         """Whether the file `sign`, which one of the daemon's scripts touches, was touched since the configuration that
@@ -85,8 +91,7 @@ class Daemon:
 
         Raises HostError when keepalived refuses it (the daemon goes on with the old one) or does not start.
         """
-        current = self.config.read_text() if self.config.exists() else None
-        pid = self.pid()
+        current, pid = self.configuration(), self.pid()
         if current == text and pid is not None:
             return False
         if current != text:
@@ -113,7 +118,7 @@ class Daemon:
                 raise HostError(
                     f"cannot start keepalived: no process after {_START_TIMEOUT:.0f} s, see {self._log_file}"
                 )
-            time.sleep(0.05)
+            time.sleep(_LOOK)
         LOG.info("started keepalived %d", self.pid() or 0)
 
     def kill(self) -> None:
@@ -126,7 +131,7 @@ class Daemon:
                     continue
         deadline = time.monotonic() + _STOP_TIMEOUT
         while (self.pid() or self.vrrp_pid()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(_LOOK)
 
     def stop(self) -> None:
         """End it in good order: it gives its pairs to their peers first. Nothing happens when it does not run."""
@@ -139,4 +144,4 @@ class Daemon:
             if time.monotonic() > deadline:
                 self.kill()
                 return
-            time.sleep(0.05)
+            time.sleep(_LOOK)
