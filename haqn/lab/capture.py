@@ -6,6 +6,7 @@ VXLAN is looked into: a frame within a tunnel counts by its inner addresses, too
 from __future__ import annotations
 
 import ipaddress
+import re
 import signal
 import struct
 import subprocess
@@ -31,6 +32,11 @@ _UDP_AND_VXLAN = 16
 _ARP, _IPV6 = b"\x08\x06", b"\x86\xdd"
 _ICMPV6, _NEIGHBOUR_ADVERTISEMENT, _SOLICITED = 58, 136, 0x40
 _STOP_TIMEOUT = 10.0
+#: octets of a frame that are kept; and KiB that the kernel holds for tcpdump, which may get no processor for a while:
+#: it holds room for whole frames of 256 KiB otherwise, a handful of them
+_KEPT = 1024
+_HELD = 16384
+_LOST = re.compile(r"^(\d+) packets? dropped by kernel$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,8 @@ class Capture:
             lab.switch.enter(
                 [
                     *("tcpdump", "--interface", port, "--direction", direction, "-n", "--packet-buffered"),
-                    *("--immediate-mode", "--relinquish-privileges=root", "-w", str(self._file), *only.split()),
+                    *("--immediate-mode", "--snapshot-length", str(_KEPT), "--buffer-size", str(_HELD)),
+                    *("--relinquish-privileges=root", "-w", str(self._file), *only.split()),
                 ]
             ),
             stdin=subprocess.DEVNULL,
@@ -92,11 +99,14 @@ class Capture:
         return self._file.exists() and self._file.stat().st_size > _FILE_HEADER
 
     def stop(self) -> list[Frame]:
-        """End it; the frames in the order in which they came."""
+        """End it; the frames in the order in which they came, up to 1 KiB of each. HostError if some went unseen."""
         if self._process.returncode is None:
             own = [process for process in self._switch.processes() if process.parent == self._process.pid]
             processes.send(own, signal.SIGINT)
-            self._process.communicate(timeout=_STOP_TIMEOUT)
+            _, said = self._process.communicate(timeout=_STOP_TIMEOUT)
+            lost = _LOST.search(said)
+            if lost is None or int(lost[1]):
+                raise HostError(f"cannot capture all frames in {self._file.name}: {said.strip()}")
         return list(_frames(self._file))
 
     def frames(self) -> list[Frame]:
