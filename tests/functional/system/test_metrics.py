@@ -145,6 +145,10 @@ def test_the_alerts_that_matter_most_fire(tmp_path: Path) -> None:
         'haqn_routers_on_pairs{state="no_active"}': "0+0x4 3+0x20",
         'haqn_routers_by_redundancy{redundancy="none"}': "2+0x100",
         'haqn_agent_lease_margin_seconds{instance="net1"}': "9+0x4 1+0x20",
+        # somebody always writes; the leader reads for five minutes, and then no more
+        "haqn_outbox_unread_lines": "3+0x100",
+        "haqn_monitor_cycle_seconds_count": "0+15x20 300+0x80",
+        "haqn_outbox_lines": "2000+500x100",
     }
     test = {
         "rule_files": ["rules.yml"],
@@ -162,6 +166,10 @@ def test_the_alerts_that_matter_most_fire(tmp_path: Path) -> None:
                     fires("HaqnRedundancyLost", "9m", "ticket", expected=False),
                     fires("HaqnRedundancyLost", "11m", "ticket"),
                     fires("HaqnLeaseNearlyLost", "3m", "ticket"),
+                    fires("HaqnChangesUnread", "4m", "page", expected=False),
+                    fires("HaqnChangesUnread", "9m", "page"),
+                    fires("HaqnOutboxGrows", "9m", "ticket", expected=False),
+                    fires("HaqnOutboxGrows", "20m", "ticket"),
                 ],
             }
         ],
