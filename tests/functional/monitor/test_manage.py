@@ -8,7 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from haqn.cmd import manage
+from haqn.coordination import keys
 from haqn.db import tables
+from haqn.documents import Heartbeat, encode
+from haqn.model import AgentType
 from tests.eventually import eventually
 from tests.functional.monitor.cluster import TTL, Cluster
 
@@ -123,3 +126,26 @@ def test_errors_are_sentences(cluster, haqn_manage):
         assert status == 1
         assert error.startswith("haqn-manage: ")
         assert complaint in error
+
+
+# oslo.upgradecheck asks prettytable for a name that is to go
+@pytest.mark.filterwarnings("ignore:the 'ALL' constant is deprecated:DeprecationWarning")
+def test_an_upgrade_is_checked_against_the_agents_that_live(cluster, haqn_manage):
+    def live(host, version):
+        beat = Heartbeat(
+            agent_id=host,
+            agent_type=AgentType.L3,
+            host=host,
+            started_at="2026-01-02T03:04:05.678Z",
+            ha_address="192.0.2.1",
+            haqn_version=version,
+        )
+        cluster.etcd.put(keys.agent(AgentType.L3, host), encode(beat))
+
+    for host, version, expected in (("net1", "1.0", 0), ("net2", "1.0", 0), ("net3", "0.9", 1)):
+        live(host, version)
+        status, output, _ = haqn_manage("upgrade", "check")
+        assert (status, output.count("Result: Success")) == (expected, 3 - expected), output
+    assert "0.9: net3; 1.0: net1, net2" in " ".join(output.replace("|", " ").split())
+    cluster.etcd.put(keys.agent(AgentType.L3, "net4"), b"what a version to come writes")
+    assert haqn_manage("upgrade", "check")[0] == 2
