@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from haqn.coordination.observed import Reported
 from haqn.db.snapshot import Facts
 from haqn.documents import PairReport
 from haqn.model import Pair, VrrpState
-from haqn.monitor.observed import Reported
 
 #: seconds for which both must report MASTER before the designated ACTIVE is asked: an ordinary handover is over then
 ASK_AFTER = 0.25

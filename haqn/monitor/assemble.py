@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from haqn.coordination.observed import Reported
 from haqn.db.snapshot import AgentFact, Facts, FloatingIpFact, PortFact, RouterFact, Wanted, router_ports
 from haqn.documents import Heartbeat, PairReport, SyncReport, to_plain
 from haqn.model import FIRST_EPOCH, Agent, AgentType, Pair, RouterRequest, VrrpState
-from haqn.monitor.observed import Reported
 from haqn.scheduler.view import LONG_AGO, Death, Observation, Pin, Vacancy, View
 
 _ACTIVE = "ACTIVE"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from haqn.clock import Clock
+from haqn.coordination.observed import Reported
 from haqn.db import ledger as rows
 from haqn.db import monitorstatus
 from haqn.db import redundancy as redundancy_rows
@@ -21,7 +22,6 @@ from haqn.db.session import Connection, Database
 from haqn.db.snapshot import Facts
 from haqn.model import AgentType
 from haqn.monitor.ledger import Ledger
-from haqn.monitor.observed import Reported
 from haqn.monitor.readiness import GenerationOf, find_unready
 from haqn.monitor.redundancy import redundancies
 from haqn.scheduler.operations import Release

@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from haqn.coordination.observed import Report, Reported
 from haqn.db.ledger import Cause, End, Event, EventKind, OpenEvent
 from haqn.db.snapshot import Facts
 from haqn.model import Pair, VrrpState
 from haqn.monitor.actives import Condition, Kind, conditions
-from haqn.monitor.observed import Report, Reported
 from haqn.scheduler.operations import OperationKind
 
 #: seconds without a MASTER after which nobody is taken to forward; reports of a handover are not simultaneous

@@ -8,6 +8,7 @@ from dataclasses import replace
 from haqn.clock import Clock
 from haqn.coordination import keys
 from haqn.coordination.client import Etcd
+from haqn.coordination.observed import Observed
 from haqn.coordination.operations import Operation, TransactionResult
 from haqn.coordination.state import Changed
 from haqn.db.clock import utcnow
@@ -16,7 +17,6 @@ from haqn.db.snapshot import Facts, read_placed, read_wanted
 from haqn.exceptions import NotLeader
 from haqn.monitor import readiness
 from haqn.monitor.assemble import make_view, settled_pairs
-from haqn.monitor.observed import Observed
 from haqn.monitor.projection import Projector
 from haqn.monitor.publisher import Publisher
 from haqn.monitor.term import Settings

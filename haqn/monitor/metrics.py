@@ -16,13 +16,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from haqn.coordination.observed import Reported
 from haqn.db import numbers
 from haqn.db.numbers import Numbers
 from haqn.db.session import Database
 from haqn.db.snapshot import Facts
 from haqn.exceptions import DatabaseUnavailable
 from haqn.model import AgentType, Pair, VrrpState
-from haqn.monitor.observed import Reported
 
 LOG = logging.getLogger(__name__)
 

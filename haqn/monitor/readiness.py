@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Collection
 
+from haqn.coordination.observed import Reported
 from haqn.db.snapshot import Facts, Placed
 from haqn.model import VrrpState
 from haqn.monitor.assemble import members_of
-from haqn.monitor.observed import Reported
 from haqn.scheduler.operations import Absent, OperationKind, OperationState, Release, Step, Unready
 
 #: (host, kind, object id) -> the generation of the document in etcd, None if there is none

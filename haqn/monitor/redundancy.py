@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from haqn.coordination.observed import Reported
 from haqn.db.redundancy import Redundancy
 from haqn.db.snapshot import Facts
 from haqn.model import Pair, VrrpState
-from haqn.monitor.observed import Reported
 from haqn.scheduler.operations import Unready
 
 FULL, DEGRADED, NONE = "full", "degraded", "none"

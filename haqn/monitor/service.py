@@ -16,6 +16,7 @@ from haqn.coordination import keys
 from haqn.coordination.client import Etcd
 from haqn.coordination.election import Election
 from haqn.coordination.informer import Informer
+from haqn.coordination.observed import Observed
 from haqn.coordination.operations import KeyValue, Operation, TransactionResult
 from haqn.coordination.session import Session
 from haqn.db.bindings import LeaderWriter, begin_term
@@ -24,7 +25,6 @@ from haqn.documents import LeaderRecord, encode
 from haqn.exceptions import CoordinationError, DatabaseUnavailable, NotLeader, StaleLeader, WriteConflict
 from haqn.monitor.health import Health, Source
 from haqn.monitor.metrics import MonitorMetrics
-from haqn.monitor.observed import Observed
 from haqn.monitor.publisher import Publisher
 from haqn.monitor.term import Settings, Term
 

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from haqn.clock import Clock
+from haqn.coordination.observed import Observed, Reported
 from haqn.db import operations
 from haqn.db.bindings import LeaderWriter
 from haqn.db.clock import utcnow
@@ -43,7 +44,6 @@ from haqn.monitor.assemble import (
 from haqn.monitor.chronicle import Chronicle
 from haqn.monitor.health import Health, Source
 from haqn.monitor.metrics import MonitorMetrics
-from haqn.monitor.observed import Observed, Reported
 from haqn.monitor.projection import Projector
 from haqn.monitor.publisher import Publisher
 from haqn.scheduler.operations import Progress

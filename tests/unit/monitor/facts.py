@@ -1,10 +1,10 @@
 """Small clusters as the database and the agents would describe them."""
 
+from haqn.coordination.observed import Beat, Report, Reported
 from haqn.coordination.operations import KeyValue
 from haqn.db.snapshot import AgentFact, Facts, NetworkFact, Placed, PortFact, RouterFact, Wanted
 from haqn.documents import FixedIp, Heartbeat, PairReport, SyncReport, to_plain
 from haqn.model import AgentType, Binding, NetworkType, Pair, Role, VrrpState, agent_id
-from haqn.monitor.observed import Beat, Report, Reported
 
 L3, BRIDGE = AgentType.L3, AgentType.LINUX_BRIDGE
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from haqn.coordination.observed import Report
 from haqn.documents import PairReport
 from haqn.model import AgentType, Role, VrrpState, agent_id
 from haqn.monitor.actives import ASK_AFTER, YIELD_AFTER, Half, Kind, Word, conditions, word, words
-from haqn.monitor.observed import Report
 from haqn.monitor.projection import Projector
 from tests.unit.monitor.facts import agent_fact, facts, pair, reported
 

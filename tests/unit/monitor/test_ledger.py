@@ -3,11 +3,11 @@
 import datetime
 from dataclasses import replace
 
+from haqn.coordination.observed import Report
 from haqn.db.ledger import Cause, EventKind, OpenEvent
 from haqn.db.snapshot import Facts
 from haqn.model import AgentType, agent_id
 from haqn.monitor.ledger import NO_ACTIVE_AFTER, Ledger
-from haqn.monitor.observed import Report
 from tests.unit.monitor.facts import agent_fact, facts, pair, report, reported, router
 
 NET1, NET2 = (agent_id(AgentType.L3, host) for host in ("net1", "net2"))

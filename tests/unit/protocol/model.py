@@ -13,12 +13,12 @@ from functools import cache
 from typing import NamedTuple
 
 from haqn.agent.pairs import role_level, way_of_yielding
+from haqn.coordination.observed import Beat, Report, Reported
 from haqn.documents import PairDocument, PairReport
 from haqn.failover.levels import NO, RETURNING_FOR, level_after, yield_after
 from haqn.model import AgentType, Role, VrrpState, agent_id
 from haqn.monitor.actives import words
 from haqn.monitor.assemble import make_view, settled_pairs
-from haqn.monitor.observed import Beat, Report, Reported
 from haqn.scheduler import priorities
 from haqn.scheduler.planner import plan
 from haqn.scheduler.view import Designate, Policy
