@@ -13,5 +13,3 @@ html_theme = "alabaster"
 html_theme_options = {"description": "HA-first network service", "page_width": "1080px"}
 html_show_copyright = False
 myst_heading_anchors = 3
-# files of the repository that ADRs and DESIGN.md name are not pages
-suppress_warnings = ["myst.xref_missing"]

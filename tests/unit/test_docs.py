@@ -84,3 +84,49 @@ def test_files_exist():
     named = [match for page in PAGES for match in re.findall(pattern, page.read_text())]
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+#: made by Sphinx from the code; it looks at links to their headings itself
+MADE = {"reference/rest.md", "reference/etcd.md", "reference/configuration.md"}
+TEXTS = sorted({*ROOT.glob("*.md"), *(ROOT / "doc").glob("*.md"), *(ROOT / "doc" / "adr").glob("*.md")})
+
+
+def prose_of(page):
+    """Without blocks and pieces of code."""
+    return re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+
+
+def anchors_of(page):
+    """Of its headings, as GitHub and MyST name them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links():
+    for page in TEXTS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+            if not re.match(r"[a-z]+:", target):
+                yield page, target
+
+
+def leads_nowhere(page, target):
+    path, _, anchor = target.partition("#")
+    if path in MADE:
+        return False
+    found = (page.parent / path).resolve() if path else page
+    return not found.is_file() or (anchor and anchor not in anchors_of(found))
+
+
+def test_links_lead_somewhere():
+    found = list(links())
+    assert len(found) > 10
+    assert all(leads_nowhere(ROOT / "doc" / "index.md", wrong) for wrong in ("nope.md", "security.md#nope", "#nope"))
+    assert [(page.name, target) for page, target in found if leads_nowhere(page, target)] == []
+
+
+def test_adrs_exist():
+    """ADRs that pages name without a link: `adr/0005`, ADR 9."""
+    there = {int(path.name[:4]) for path in (ROOT / "doc" / "adr").glob("*.md")}
+    named = {int(n) for page in TEXTS for n in re.findall(r"(?:adr/|ADR )(\d+)", page.read_text())}
+    assert named
+    assert named <= there
