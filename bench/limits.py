@@ -27,11 +27,11 @@ from haqn import conf as haqn_conf
 from tests.etcd_cluster import free_ports
 from tests.functional.api.server import Server
 
-_SECONDS = 8.0
+_SECONDS = 6.0
 _REPETITIONS = 5
 #: of the project that behaves; below its limit
 _RATE = 40.0
-_CONNECTIONS = 10
+_CONNECTIONS = 20
 _PATH = "/v2.0/networks"
 #: the flooding client yields to the one that is measured
 _NICE = 10
@@ -52,7 +52,7 @@ class _State:
 
 
 def measure(say: Callable[[str], None]) -> list[Measured]:
-    """Run it; takes about three minutes."""
+    """Run it; takes two or three minutes."""
     conf = haqn_conf.load([])
     limit, burst = float(conf.api.project_rate), int(conf.api.project_burst)
     rates = {"alone": 0.0, "beside": limit, "flooded": 10 * limit}
@@ -73,7 +73,7 @@ def measure(say: Callable[[str], None]) -> list[Measured]:
                     seen[state].append(_observed(server, address, rate, _SECONDS))
                     if state == "alone":
                         _use_up_burst(address, burst)
-    assert all(state.refused > 0.8 for state in seen["flooded"]), seen
+    assert all(state.refused > 0.5 for state in seen["flooded"]), seen
     return _judged(limit, seen, at_burst)
 
 
