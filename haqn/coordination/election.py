@@ -31,6 +31,7 @@ from haqn.coordination.operations import (
 )
 from haqn.coordination.retries import Mode
 from haqn.coordination.session import Session
+from haqn.coordination.timing import LeaseTiming
 from haqn.coordination.worker import Worker
 from haqn.exceptions import CoordinationError, NotLeader, OutcomeUnknown, Unavailable
 
@@ -85,7 +86,9 @@ class Election:
         self._leftover: int | None = None
         self._stand_again_at = 0.0
         self._wake = threading.Event()
-        self._informer = Informer(self._etcd, key, on_change=self._wake.set, exact=True)
+        self._informer = Informer(
+            self._etcd, key, on_change=self._wake.set, exact=True, ping_after=LeaseTiming(session.ttl).ping_after
+        )
         self._worker = Worker(f"election {key}", self._step)
 
     # -- what the application asks ----------------------------------------------------------

@@ -78,7 +78,7 @@ class Informer:
 
     @property
     def staleness(self) -> float:
-        """Seconds since etcd last confirmed that the cache is current (normally below 1.5)."""
+        """Seconds since etcd last confirmed that the cache is current (normally below `ping_after` and a moment)."""
         return self.etcd.clock.monotonic() - self._heard_at
 
     @property

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 #: The part of a TTL that is given up, so that clocks may differ in rate by as much (G6).
 _MARGIN = 0.1
+#: The part of a TTL for which a watch of leases may be silent before it is asked, and at most that (seconds): each
+#: question costs as much as several milliseconds of a processor on either side.
+_SILENT_PART, _SILENT_FOR = 0.2, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,11 @@ class LeaseTiming:
     @property
     def keepalive_interval(self) -> float:
         return self.ttl / 4
+
+    @property
+    def ping_after(self) -> float:
+        """How long a watch of keys on such leases may say nothing before it is asked whether it lives."""
+        return min(_SILENT_FOR, self.ttl * _SILENT_PART)
 
     def try_time(self, call_timeout: float) -> float:
         """Time for one try: there must be time for several members within a TTL."""

@@ -19,6 +19,7 @@ from haqn.coordination.informer import Informer
 from haqn.coordination.observed import Observed
 from haqn.coordination.operations import KeyValue, Operation, TransactionResult
 from haqn.coordination.session import Session
+from haqn.coordination.timing import LeaseTiming
 from haqn.db.bindings import LeaderWriter, begin_term
 from haqn.db.session import Database
 from haqn.documents import LeaderRecord, encode
@@ -32,7 +33,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between tries while a source does not answer
 _PAUSE_AFTER_ERROR = 0.5
-#: a busy leader rests as long as it worked, up to this many seconds, so that bursts are taken together
+#: a busy leader rests as long as it worked, up to this many seconds, so that bursts are taken together; a death that
+#: has waited long enough waits for no rest
 _LONGEST_REST = 0.5
 #: seconds between looks at whether we lead, when nobody tells
 _LOOK = 1.0
@@ -80,9 +82,10 @@ class MonitorService:
             on_elected=lambda _token: wake(),
             on_demoted=lambda _reason: self._demote(),
         )
+        ping_after = LeaseTiming(lease_ttl).ping_after
         self._reports = (
-            Informer(etcd, keys.AGENTS, self._observed.on_agents, on_change=wake),
-            Informer(etcd, keys.OBSERVED, self._observed.on_reports, on_change=wake),
+            Informer(etcd, keys.AGENTS, self._observed.on_agents, on_change=wake, ping_after=ping_after),
+            Informer(etcd, keys.OBSERVED, self._observed.on_reports, on_change=wake, ping_after=ping_after),
         )
         self._nudges = Informer(etcd, keys.NUDGE, on_change=wake, exact=True, ping_after=_PING_AFTER)
         self.metrics = MonitorMetrics(
@@ -141,7 +144,8 @@ class MonitorService:
             LOG.exception("unexpected error; the cycle is repeated")
             self._rest(_LOOK)
         else:
-            self._rest(min(self._clock.monotonic() - began, _LONGEST_REST))
+            plans_in = self._term.plans_in if self._term is not None else _LONGEST_REST
+            self._rest(min(self._clock.monotonic() - began, _LONGEST_REST, plans_in))
 
     def _rest(self, seconds: float) -> None:
         self._stopping.wait(seconds)

@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from math import inf
 
 from haqn.clock import Clock
 from haqn.coordination.observed import Observed, Reported
@@ -60,6 +61,8 @@ _OUTBOX_WINDOW = 1000
 _PLAN_TRIES = 3
 #: seconds after which a new pair's BACKUP is told of it even though the ACTIVE has not become MASTER
 _AWAIT_ACTIVE = 5.0
+#: seconds; a plan that is due within them is made before routers' redundancy is looked at
+_SOON = 0.5
 #: things of one kind that are named in a cycle's sentence
 _NAMED = 5
 
@@ -115,6 +118,8 @@ class Term:
         self._registered: object = None
         self._planned: object = None
         self._replan_at: float | None = None
+        #: the same, when it was the plan that asked for it
+        self._recheck_at = inf
         #: what was looked at for the last projection, and what followed
         self._looked_at: object = None
         self._projected: object = None
@@ -162,8 +167,9 @@ class Term:
         self._health.works(Source.SQL)
         self._project(facts, reported)
         self._promote(facts, reported)
-        basis = (self._facts_version, reported.version, self._publications)
-        self._done += self._chronicle.note_redundancy(facts, reported, self._publisher.generation_of, basis)
+        if self.plans_in > _SOON:  # what is only told waits for it
+            basis = (self._facts_version, reported.version, self._publications)
+            self._done += self._chronicle.note_redundancy(facts, reported, self._publisher.generation_of, basis)
         if self._metrics is not None:
             took = self._clock.monotonic() - began
             self._metrics.saw(facts, reported, held=len(self._holds), seconds=took, outbox_read=self._outbox_read)
@@ -171,6 +177,11 @@ class Term:
             LOG.info(
                 "epoch %d: %s (%.3f s)", self._writer.epoch, "; ".join(self._done), self._clock.monotonic() - began
             )
+
+    @property
+    def plans_in(self) -> float:
+        """Seconds until the last plan may be another one, because a death or a role was to wait for a moment."""
+        return max(0.0, self._recheck_at - self._clock.monotonic())
 
     def _note(self, what: str, items: list[str]) -> None:
         """For the cycle's sentence: `what: this; that`; a few, for there may be thousands."""
@@ -255,7 +266,9 @@ class Term:
             self._replan_at = None if made.recheck_in is None else now + made.recheck_in
             self._tell_holds(made)
             progressed = self._note_progress(made, facts)
+            self._recheck_at = inf
             if not made.actions and not progressed:
+                self._recheck_at = inf if self._replan_at is None else self._replan_at
                 self._planned = basis
                 return facts
             if made.actions and not self._carry_out(made, view, policy):

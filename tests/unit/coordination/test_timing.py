@@ -14,6 +14,11 @@ def test_time_for_several_members_within_a_validity(ttl):
     assert timing.try_time(call_timeout=0.1) == 0.1
 
 
+@pytest.mark.parametrize("ttl", [2, 5, 10, 60])
+def test_who_watches_leases_asks_in_time_for_what_counts_as_stale_after_half_a_ttl(ttl):
+    assert 0.1 <= LeaseTiming(ttl).ping_after <= min(2.0, ttl / 4)
+
+
 def test_backoff_doubles_up_to_its_cap():
     assert [backoff(failures, first=1.0, cap=5.0) for failures in (1, 2, 3, 4, 10_000)] == [1.0, 2.0, 4.0, 5.0, 5.0]
 
