@@ -70,6 +70,10 @@ class RouterDriver(Protocol):
 class PairDriver(Protocol):
     """This host's half of its pairs: finds out who forwards, and says so."""
 
+    def make_ready(self) -> None:
+        """Begin what a first pair would have to wait for. To be called once."""
+        ...
+
     def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
         """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped."""
         ...

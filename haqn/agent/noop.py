@@ -82,6 +82,9 @@ class NoPairs:
         self._clock = clock
         self._members: dict[int, _Member] = {}
 
+    def make_ready(self) -> None:
+        pass
+
     def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
         wanted = {document.pair_id: document for document in documents}
         kept = {pair: member for pair, member in self._members.items() if holding or pair in wanted}

@@ -142,6 +142,13 @@ class Pairs:
         #: pair -> how often its routers are to be announced again
         self._to_announce: dict[int, int] = {}
 
+    def make_ready(self) -> None:
+        """Start the consumer before there is a pair; without success, the first pair will start it."""
+        try:
+            self._program.ensure_consumer()
+        except (HostError, OSError) as error:
+            LOG.warning("%s", error)
+
     def apply(self, documents: Iterable[PairDocument], *, holding: bool) -> dict[str, str]:
         """Carry out the documents; returns pair id -> why it could not be. While holding, no pair is dropped.
 

@@ -153,7 +153,9 @@ class AgentService:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def adopt(self) -> None:
-        """Note what runs on the host, so that it is undone if a complete listing does not want it."""
+        """Note what runs on the host, so that it is undone if a complete listing does not want it; make ready."""
+        if self._pairs is not None:
+            self._pairs.make_ready()
         for router_id in self._routers.found():
             self._work.applied["routers", router_id] = None
         for short in self._networks.found():

@@ -92,6 +92,17 @@ def apply(pairs: Pairs, *documents: PairDocument) -> None:
 
 
 @isolated
+def test_the_first_pair_finds_the_consumer_ready(tmp_path):
+    with pairs_of_host(tmp_path) as pairs:
+        pairs.make_ready()
+        found = refresh.find_consumer(pairs.state.path)
+        assert found is not None
+        apply(pairs, pair(0))
+        eventually(lambda: open_gates() == {FIRST})
+        assert refresh.find_consumer(pairs.state.path) == found
+
+
+@isolated
 def test_no_transition_is_lost_when_keepalived_is_reloaded_again_and_again(tmp_path):
     """A new pair becomes MASTER about 300 ms after a reload: the next reloads come right then."""
     with pairs_of_host(tmp_path) as pairs:
