@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench.measure import Measured
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.lab.capture import Capture
 from haqn.lab.client import Client
 from haqn.lab.cluster import Lab
@@ -35,7 +35,7 @@ def router_ports(client: Client, router_ids: Iterable[str]) -> list[RouterPort]:
     return [
         RouterPort(
             external=port["device_owner"] == GATEWAY,
-            tap=diff.tap(port["id"]),
+            tap=names.tap(port["id"]),
             mac=port["mac_address"],
             address=port["fixed_ips"][0]["ip_address"],
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.coordination import keys
 from haqn.documents import LeaderRecord, decode
 from haqn.exceptions import HostError
@@ -79,7 +79,7 @@ class _Outage:
         self._addresses = [lookup.external_address(router) for router in self._others]
         self._scenario.scenery.until_answered_outside(self._addresses)
         ports = client.find("port", device_id=self._scenario.router["id"])
-        self._taps = [diff.tap(port["id"]) for port in ports]
+        self._taps = [names.tap(port["id"]) for port in ports]
         #: when the outage began, on the probes' clock in seconds
         self._began = 0.0
         #: moments (milliseconds of the probes) from and to which packets may be lost

@@ -7,7 +7,6 @@ veths and addresses with bare netlink messages to compare with.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import gc
 import json
@@ -16,17 +15,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.measure import Measured
 from haqn import templating
-from haqn.agent import diff
+from haqn.agent import diff, names
 from haqn.agent.networks import Networks
 from haqn.agent.pairs import make_gate
 from haqn.agent.routers import Routers
 from haqn.documents import FixedIp, FloatingIp, NetworkDocument, RouterDocument, RouterPort
-from haqn.failover.gate import Gate
 from haqn.linux import netns, rtchanges, rtnetlink
 from haqn.linux.netlink import Netlink
 from haqn.linux.rtchanges import Address, RouteEntry
@@ -34,25 +32,17 @@ from haqn.linux.rtnetlink import Rtnetlink
 from haqn.model import FIRST_PAIR_ID, NetworkType
 
 _FLOATING_IPS = 2000
-#: of one run of iperf3; so many runs of each kind in turns, so that what else this machine does meets all alike
-_SECONDS = 1
-_ROUNDS = 15
 #: of memory: the kernel's, and this process's
 _PARTS = ("Slab", "Percpu", "VmallocUsed", "PageTables", "KernelStack", "RssAnon")
 #: of building all of them
 _ROUNDS_OF_ALL = 3
 #: routers that are built one after the other, for the time that one takes
 _SINGLE = 20
-_LEASE_MS = 600_000
-_OUTSIDE, _WORLD = "outside", "198.51.0.1"
-#: of routers whose throughput is measured; the first one has neither gate nor NAT
-_KINDS = ("plain", "source NAT", "floating IP")
-_FLOATING_IP = "198.51.200.9"
-_VM_ADDRESS = "10.0.0.9"
 _EXTERNAL = NetworkDocument(network_id="external", network_type=NetworkType.FLAT, mtu=1500, physical_network="physnet1")
 
 
-def _run(command: str, namespace: str | None = None) -> str:
+def run(command: str, namespace: str | None = None) -> str:
+    """A command's output, of that namespace."""
     inside = ["ip", "netns", "exec", namespace] if namespace else []
     return subprocess.run([*inside, *command.split()], check=True, capture_output=True, text=True, timeout=60).stdout
 
@@ -63,7 +53,8 @@ def _network(number: int) -> NetworkDocument:
     )
 
 
-def _router(number: int, floating_ips: int = 0) -> RouterDocument:
+def make_router(number: int, floating_ips: int = 0) -> RouterDocument:
+    """With a gateway and one interface."""
     gateway = FixedIp(
         subnet_id="e",
         ip_address=f"198.51.{100 + number // 250}.{number % 250 + 2}",
@@ -100,7 +91,7 @@ class Host:
 
     def __init__(self, routers: int) -> None:
         templates = templating.environment()
-        _run("ip link add uplink type veth peer name wire")
+        run("ip link add uplink type veth peer name wire")
         make_gate(templates)
         self.netlink = Netlink()
         networks = Networks(self.netlink, "192.0.2.1", {"physnet1": "uplink"})
@@ -114,18 +105,18 @@ class Host:
         return self.routers.apply(router, self.networks, lambda: open_pairs).changes
 
 
-def _bare(router: RouterDocument) -> None:
+def bare(router: RouterDocument) -> None:
     """The same namespace, veths, addresses and default route, and nothing else."""
-    name = diff.namespace(router.router_id)
+    name = names.namespace(router.router_id)
     netns.create(name)
-    ports = [(port, diff.bridge(port.network_id)) for port in (*router.interfaces, router.gateway) if port is not None]
+    ports = [(port, names.bridge(port.network_id)) for port in (*router.interfaces, router.gateway) if port is not None]
     with Rtnetlink() as host, Rtnetlink.of(name) as inside, (netns.DIRECTORY / name).open() as namespace:
         host.apply(
             rtchanges.add_veth(
-                diff.tap(port.port_id),
+                names.tap(port.port_id),
                 group=FIRST_PAIR_ID,
                 master=rtnetlink.index(bridge),
-                peer=diff.interface_device(port.port_id),
+                peer=names.interface_device(port.port_id),
                 peer_namespace=namespace.fileno(),
                 peer_mac=port.mac_address,
                 mtu=port.mtu,
@@ -136,7 +127,7 @@ def _bare(router: RouterDocument) -> None:
         inside.apply(
             change
             for port, _ in ports
-            for index in [devices[diff.interface_device(port.port_id)].index]
+            for index in [devices[names.interface_device(port.port_id)].index]
             for change in (
                 *(rtchanges.add_address(Address(index, ip.ip_address, ip.prefix_length)) for ip in port.fixed_ips),
                 rtchanges.set_up(index),
@@ -194,18 +185,18 @@ def _memory(rounds: list[dict[str, float]], count: int) -> Measured:
 def building(count: int) -> list[Measured]:
     """Time to build, memory, audit."""
     host = Host(count + 1)
-    routers = [_router(number) for number in range(count)]
-    host.apply(_router(count))
-    _remove(host, [_router(count)])
-    single = [_router(number) for number in range(_SINGLE)]
+    routers = [make_router(number) for number in range(count)]
+    host.apply(make_router(count))
+    _remove(host, [make_router(count)])
+    single = [make_router(number) for number in range(_SINGLE)]
     one = statistics.median(_seconds(host.apply(router) for router in single))
     _remove(host, single)
-    one_bare = statistics.median(_seconds(_bare(router) for router in single))
+    one_bare = statistics.median(_seconds(bare(router) for router in single))
     _remove(host, single)
     built, bare, memory = [], [], []
     for _ in range(_ROUNDS_OF_ALL):
         _remove(host, routers)
-        bare.append(sum(_seconds(_bare(router) for router in routers)))
+        bare.append(sum(_seconds(bare(router) for router in routers)))
         _remove(host, routers)
         before = _kib()
         built.append(sum(_seconds(host.apply(router) for router in routers)))
@@ -214,7 +205,7 @@ def building(count: int) -> list[Measured]:
     cpu = time.process_time()
     changes = [change for router in routers for change in host.apply(router)]
     audited = time.process_time() - cpu
-    many = dataclasses.replace(routers[0], floating_ips=_router(0, _FLOATING_IPS).floating_ips)
+    many = dataclasses.replace(routers[0], floating_ips=make_router(0, _FLOATING_IPS).floating_ips)
     (floating,) = _seconds(host.apply(router) for router in [many])
     (one_less,) = _seconds(
         host.apply(router) for router in [dataclasses.replace(many, floating_ips=many.floating_ips[1:])]
@@ -233,94 +224,20 @@ def building(count: int) -> list[Measured]:
     ]
 
 
-@contextlib.contextmanager
-def _iperf_server() -> Iterator[None]:
-    command = ["ip", "netns", "exec", _OUTSIDE, "iperf3", "-s"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        time.sleep(0.5)
-        yield
-        server.terminate()
-
-
-def _gigabits(vm: str) -> float:
-    """What TCP brings to the other end for a second of both ends' processor time: data is forwarded in the sender's,
-    and what acknowledges it in the receiver's. A wall clock tells of whatever else runs on this machine, too."""
-    end = json.loads(_run(f"iperf3 -J -t {_SECONDS} -c {_WORLD}", vm))["end"]
-    used = end["cpu_utilization_percent"]
-    received = end["sum_received"]
-    return float(received["bytes"]) * 8e-9 / ((used["host_total"] + used["remote_total"]) / 100 * received["seconds"])
-
-
-def _end(name: str, bridge: str, address: str, gateway: str) -> None:
-    netns.create(name)
-    _run(f"ip link add tap-{name} master {bridge} type veth peer name eth0 netns {name}")
-    _run(f"ip link set tap-{name} up")
-    _run("ip link set lo up", name)
-    _run(f"ip address add {address}/16 dev eth0", name)
-    _run("ip link set eth0 up", name)
-    _run(f"ip route add default via {gateway}", name)
-
-
-def throughput() -> list[Measured]:
-    """TCP from a VM to the outside: through gate and NAT, against a namespace that merely forwards.
-
-    A VM and a router of each kind, side by side; without the gate while the plain one is measured.
-    """
-    plain, *gated = _KINDS
-    host = Host(len(_KINDS))
-    for name in ("iptables", "ip6tables", "arptables"):
-        # as the agent does
-        Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}").write_text("0")
-    routers = {kind: _router(number) for number, kind in enumerate(_KINDS)}
-    _end(_OUTSIDE, diff.bridge("external"), _WORLD, "198.51.100.2")
-    for kind, router in routers.items():
-        _end(_vm(kind), diff.bridge(router.router_id), _VM_ADDRESS, "10.0.0.1")
-    _bare(routers[plain])
-    _run("sysctl -qw net.ipv4.ip_forward=1", diff.namespace(routers[plain].router_id))
-    _run(f"ip route add {_VM_ADDRESS} via 198.51.100.2", _OUTSIDE)
-    floating = FloatingIp(floating_ip_address=_FLOATING_IP, fixed_ip_address=_VM_ADDRESS)
-    host.apply(routers["source NAT"])
-    host.apply(dataclasses.replace(routers["floating IP"], floating_ips=(floating,)))
-    found: dict[str, list[float]] = {kind: [] for kind in _KINDS}
-    with _iperf_server():
-        for _ in range(_ROUNDS):
-            _run("nft delete table bridge haqn")
-            found[plain].append(_gigabits(_vm(plain)))
-            make_gate(templating.environment())
-            with Gate() as gate:
-                gate.open(FIRST_PAIR_ID, _LEASE_MS)
-            for kind in gated:
-                found[kind].append(_gigabits(_vm(kind)))
-    return [_against(kind, found[kind], found[plain]) for kind in gated]
-
-
-def _vm(kind: str) -> str:
-    return f"vm{_KINDS.index(kind)}"
-
-
-def _against(kind: str, rates: list[float], plain: list[float]) -> Measured:
-    """The median of what each round says, and how far rounds differ."""
-    ratios = [rate / other for rate, other in zip(rates, plain, strict=True)]
-    low, middle, high = statistics.quantiles(ratios)
-    detail = (
-        f"half of {len(ratios)} rounds: {low:.2f}-{high:.2f}; "
-        f"{statistics.median(rates):.1f} of {statistics.median(plain):.1f} Gbit a second of processor"
-    )
-    what = f"forwarding through gate and {kind}, against a plain namespace"
-    return Measured(what, middle, "x", 0.9, detail, at_least=True)
+def print_alone(measure: Callable[[], list[Measured]]) -> None:
+    """Measure with an empty /run and a /sys of this network namespace, and print JSON."""
+    for command in ("mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t sysfs sysfs /sys"):
+        run(command)
+    run("ip link set lo up")
+    json.dump([dataclasses.asdict(row) for row in measure()], sys.stdout)
 
 
 def main() -> int:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser(prog="bench.hostcost", description=__doc__)
     parser.add_argument("--routers", type=int, default=400)
-    parser.add_argument("--throughput", action="store_true", help="that instead of building")
     given = parser.parse_args()
-    for command in ("mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t sysfs sysfs /sys"):
-        _run(command)
-    _run("ip link set lo up")
-    rows = throughput() if given.throughput else building(given.routers)
-    json.dump([dataclasses.asdict(row) for row in rows], sys.stdout)
+    print_alone(lambda: building(given.routers))
     return 0
 
 

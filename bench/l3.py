@@ -19,12 +19,12 @@ def measure(say: Callable[[str], None], routers: int) -> list[Measured]:
     """All of it, with so many routers."""
     rows = tenant.measure(say)
     say("one host: throughput through gate and NAT")
-    rows += _inside("--throughput")
+    rows += _inside("bench.forwarding")
     say(f"one host: {routers} routers built and audited")
-    return rows + _inside("--routers", str(routers))
+    return rows + _inside("bench.hostcost", "--routers", str(routers))
 
 
-def _inside(*arguments: str) -> list[Measured]:
-    command = ["unshare", "--net", "--mount", sys.executable, "-m", "bench.hostcost", *arguments]
+def _inside(module: str, *arguments: str) -> list[Measured]:
+    command = ["unshare", "--net", "--mount", sys.executable, "-m", module, *arguments]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return [Measured(**row) for row in json.loads(answer)]

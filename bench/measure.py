@@ -31,7 +31,6 @@ def table(rows: list[Measured]) -> str:
     for row in rows:
         goal = "" if row.goal is None else f"goal {'>=' if row.at_least else '<='} {row.goal:g} {row.unit}"
         verdict = "" if row.goal is None else ("held" if row.held else "NOT HELD")
-        lines.append(
-            f"{row.what:<{width}}  {row.value:>9.1f} {row.unit:<3} {goal:<16} {verdict:<8} {row.detail}".rstrip()
-        )
+        value = f"{row.value:.{2 if row.unit == 'x' else 1}f}"
+        lines.append(f"{row.what:<{width}}  {value:>9} {row.unit:<3} {goal:<16} {verdict:<8} {row.detail}".rstrip())
     return "\n".join(lines)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from bench.measure import Measured
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.lab import faults, services
 from haqn.lab.client import Client
 from haqn.lab.cluster import Lab
@@ -144,11 +144,11 @@ class Tenant:
         network_id = self.client.show("port", vm.port_id)["network_id"]
         ports = self.client.find("port", device_id=self.scenario.router["id"])
         (inner,) = [port for port in ports if port["network_id"] == network_id]
-        taps = [diff.tap(port["id"]) for port in ports]
+        taps = [names.tap(port["id"]) for port in ports]
         cases: tuple[tuple[str, str, Callable[[], set[bool]]], ...] = (
             ("router", self.scenario.router["id"], lambda: self._shut(members, taps)),
-            ("port", inner["id"], lambda: self._shut(members, [diff.tap(inner["id"])])),
-            ("network", network_id, lambda: self._down([*members, vm.host], diff.bridge(network_id))),
+            ("port", inner["id"], lambda: self._shut(members, [names.tap(inner["id"])])),
+            ("network", network_id, lambda: self._down([*members, vm.host], names.bridge(network_id))),
             ("port", vm.port_id, lambda: self._shut([vm.host], [vm.tap])),
         )
         for up, what in ((False, "shut"), (True, "open")):

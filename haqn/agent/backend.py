@@ -124,7 +124,7 @@ class BackendSettings:
 class Backend:
     networks: NetworkDriver
     ports: PortDriver
-    #: it makes bridges in this host's kernel (`haqn.agent.diff.bridge`), which haqn's own routers can be connected to
+    #: it makes bridges in this host's kernel (`haqn.agent.names.bridge`), which haqn's own routers can be connected to
     in_kernel: bool
     #: how routers are hosted where it is not in the kernel; both, or none are
     routers: RouterDriver | None = None

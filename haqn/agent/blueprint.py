@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from haqn.agent import diff, ra
+from haqn.agent import diff, names, ra
 from haqn.documents import NetworkDocument, RouterDocument, RouterPort, ports_of
 from haqn.exceptions import HostError, InvalidDocument
 from haqn.linux.rtchanges import RouteEntry, is_link_local
@@ -73,14 +73,14 @@ def ports(
         network = networks.get(port.network_id)
         if network is None:
             raise HostError(f"cannot plug port {port.port_id}: network {port.network_id} is not on this host")
-        name = diff.gateway_device if port is router.gateway else diff.interface_device
+        name = names.gateway_device if port is router.gateway else names.interface_device
         planned.append(
             PlannedPort(
                 document=port,
                 device=name(port.port_id),
-                tap=diff.tap(port.port_id),
-                bridge=diff.bridge(port.network_id),
-                egress=diff.egress(network, physical_networks),
+                tap=names.tap(port.port_id),
+                bridge=names.bridge(port.network_id),
+                egress=names.egress(network, physical_networks),
                 group=diff.group(router, port),
                 mtu=min(port.mtu, network.mtu),
                 floating_ips=floating_ips if port is router.gateway else (),
@@ -114,7 +114,7 @@ def rules(router: RouterDocument) -> dict[str, object]:
     gateway = router.gateway
     addresses = [] if gateway is None else [ip.ip_address for ip in gateway.fixed_ips if _version(ip.ip_address) == 4]
     return {
-        "gateway_device": diff.gateway_device(gateway.port_id) if gateway is not None and addresses else None,
+        "gateway_device": names.gateway_device(gateway.port_id) if gateway is not None and addresses else None,
         "gateway_address": addresses[0] if addresses else None,
         "enable_snat": router.enable_snat,
         "ipv6": any(_version(ip.ip_address) == 6 for port in ports_of(router) for ip in port.fixed_ips),

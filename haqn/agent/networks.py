@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.documents import NetworkDocument
 from haqn.exceptions import HostError
 from haqn.failover.announce import SWITCHES_ONLY
@@ -34,11 +34,11 @@ class Networks:
         self._physical_networks = physical_networks
 
     def egress(self, network: NetworkDocument) -> str | None:
-        return diff.egress(network, self._physical_networks)
+        return names.egress(network, self._physical_networks)
 
     def apply(self, network: NetworkDocument) -> None:
         """Make the network's bridge as the document says. Raises HostError."""
-        name = diff.bridge(network.network_id)
+        name = names.bridge(network.network_id)
         bridge = self._netlink.link(name)
         if bridge is None:
             self._netlink.add_bridge(name, network.mtu)
@@ -58,7 +58,7 @@ class Networks:
         vni = network.segmentation_id
         if vni is None or not 1 <= vni <= _MAX_VNI:
             raise HostError(f"cannot make network {network.network_id}: VXLAN id {vni} is not in 1..{_MAX_VNI}")
-        name = f"{diff.VXLAN_PREFIX}{vni}"
+        name = f"{names.VXLAN_PREFIX}{vni}"
         device = self._netlink.link(name)
         if device is not None and (device.vxlan_id, device.vxlan_local) != (vni, self._tunnel_address):
             self._netlink.delete_link(name)
@@ -95,7 +95,7 @@ class Networks:
 
     def remove(self, network_id: str) -> None:
         """Remove the bridge and its VXLAN device; a physical interface is only taken out of it."""
-        name = diff.bridge(network_id)
+        name = names.bridge(network_id)
         links = self._netlink.links()
         bridge = links.get(name)
         if bridge is None:
@@ -107,5 +107,5 @@ class Networks:
 
     def found(self) -> set[str]:
         """The bridges of haqn on this host, by the part of the network's id that is in their names."""
-        names = self._netlink.links()
-        return {name.removeprefix(diff.BRIDGE_PREFIX) for name in names if name.startswith(diff.BRIDGE_PREFIX)}
+        links, prefix = self._netlink.links(), names.BRIDGE_PREFIX
+        return {name.removeprefix(prefix) for name in links if name.startswith(prefix)}

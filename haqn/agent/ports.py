@@ -5,7 +5,7 @@ Knows taps; never makes or deletes one. A tap that is not there yet is waited fo
 
 from __future__ import annotations
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.documents import PortDocument
 from haqn.linux.netlink import Netlink
 from haqn.model import CLOSED_GROUP
@@ -19,10 +19,10 @@ class Ports:
 
     def apply(self, port: PortDocument) -> bool:
         """Plug the port's tap. False: there is no tap yet. Raises HostError."""
-        tap = self._netlink.link(diff.tap(port.port_id))
+        tap = self._netlink.link(names.tap(port.port_id))
         if tap is None:
             return False
-        bridge = self._netlink.need(diff.bridge(port.network_id))
+        bridge = self._netlink.need(names.bridge(port.network_id))
         group = 0 if port.admin_state_up else CLOSED_GROUP
         if tap.group != group:
             self._netlink.set_link(tap, group=group)
@@ -34,6 +34,6 @@ class Ports:
 
     def remove(self, port_id: str) -> None:
         """Take the tap out of its bridge; one that is gone is no error."""
-        tap = self._netlink.link(diff.tap(port_id))
+        tap = self._netlink.link(names.tap(port_id))
         if tap is not None and tap.master:
             self._netlink.set_link(tap, master=0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import jinja2
 
-from haqn.agent import blueprint, diff, namespace
+from haqn.agent import blueprint, diff, names, namespace
 from haqn.agent.advertiser import Advertiser
 from haqn.agent.blueprint import PlannedPort
 from haqn.agent.networks import quiet
@@ -85,7 +85,7 @@ class Routers:
         blueprint.check(router)
         planned = blueprint.ports(router, networks, self._physical_networks)
         ruleset = self._rulesets.wanted(blueprint.rules(router), router.floating_ips)
-        name = diff.namespace(router.router_id)
+        name = names.namespace(router.router_id)
         fresh = not netns.exists(name)
         if fresh:
             netns.create(name)
@@ -168,7 +168,7 @@ class Routers:
 
     def remove(self, router_id: str) -> None:
         """Remove the namespace; its ports go with it."""
-        name = diff.namespace(router_id)
+        name = names.namespace(router_id)
         if self._advertiser is not None:
             self._advertiser.remove(router_id)
         if netns.exists(name):
@@ -189,5 +189,7 @@ class Routers:
     def found() -> set[str]:
         """Ids of the routers that are on this host."""
         return {
-            name.removeprefix(diff.NAMESPACE_PREFIX) for name in netns.names() if name.startswith(diff.NAMESPACE_PREFIX)
+            name.removeprefix(names.NAMESPACE_PREFIX)
+            for name in netns.names()
+            if name.startswith(names.NAMESPACE_PREFIX)
         }

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from haqn.agent import desired as desired_module
-from haqn.agent import diff
+from haqn.agent import diff, names
 from haqn.agent.audit import Audit
 from haqn.agent.backend import NetworkDriver, PairDriver, PortDriver, RouterDriver
 from haqn.agent.desired import Desired
@@ -246,7 +246,7 @@ class AgentService:
 
     def _adopt_network(self, key: Key) -> None:
         """A bridge that was found is known by a part of the network's id only."""
-        self._work.applied.pop(("networks", diff.bridge(key[1]).removeprefix(diff.BRIDGE_PREFIX)), None)
+        self._work.applied.pop(("networks", names.bridge(key[1]).removeprefix(names.BRIDGE_PREFIX)), None)
 
     def _look_again_at_routers_of(self, network_id: str) -> None:
         for key, document in self._work.applied.items():

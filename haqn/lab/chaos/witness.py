@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.coordination import keys
 from haqn.exceptions import HaqnError, HostError
 from haqn.lab import etcdctl, faults
@@ -114,9 +114,9 @@ class Witness:
         for host in self._world.hosts:
             wanted = {router for router, hosts in bound.items() if host in hosts}
             listing = self._lab.host(host).run(["ip", "-json", "netns", "list"]).stdout or "[]"
-            names = {entry["name"] for entry in json.loads(listing)}
+            found = {entry["name"] for entry in json.loads(listing)}
             present = {
-                name.removeprefix(diff.NAMESPACE_PREFIX) for name in names if name.startswith(diff.NAMESPACE_PREFIX)
+                name.removeprefix(names.NAMESPACE_PREFIX) for name in found if name.startswith(names.NAMESPACE_PREFIX)
             }
             if present != wanted:
                 yield f"{host} has {len(present - wanted)} namespaces too many and {len(wanted - present)} too few"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.lab import lookup, services, vms
 from haqn.lab.chaos.traffic import Routed
 from haqn.lab.client import Client
@@ -71,4 +71,4 @@ def _routed(lab: Lab, client: Client, scenery: Scenery, external_id: str, number
 
 
 def _taps(client: Client, router_id: str) -> dict[str, str]:
-    return {port["mac_address"]: diff.tap(port["id"]) for port in client.find("port", device_id=router_id)}
+    return {port["mac_address"]: names.tap(port["id"]) for port in client.find("port", device_id=router_id)}

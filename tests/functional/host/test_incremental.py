@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from haqn import templating
-from haqn.agent import diff
+from haqn.agent import diff, names
 from haqn.agent.networks import Networks
 from haqn.agent.routers import Routers
 from haqn.documents import FixedIp, FloatingIp, NetworkDocument, Route, RouterDocument
@@ -145,7 +145,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 def cost(host: HostUnderTest, router: RouterDocument, monkeypatch: pytest.MonkeyPatch) -> Cost:
     """Of making the router so; its neighbour is there, too."""
-    places = (None, diff.namespace(NEIGHBOUR.router_id), diff.namespace(router.router_id))
+    places = (None, names.namespace(NEIGHBOUR.router_id), names.namespace(router.router_id))
     ears = [Ear(place) for place in places]
     with counted(monkeypatch) as sent:
         built = host.apply(router)
@@ -197,7 +197,7 @@ def test_a_floating_ip_a_route_and_an_interface_touch_their_router_alone_in_few_
         assert (way.host, way.router, way.transactions, way.sent) == ([], [_NEW_ROUTE], 0, look.sent + 1)
 
         port = made(interfaces=(INTERFACE, SECOND))
-        new = {socket.if_nametoindex(name) for name in (diff.tap(SECOND.port_id), diff.bridge(SECOND.network_id))}
+        new = {socket.if_nametoindex(name) for name in (names.tap(SECOND.port_id), names.bridge(SECOND.network_id))}
         assert {struct.unpack_from("=i", body, 4)[0] for _, body in port.host} <= new
         assert port.host
         assert (port.transactions, port.router.count(_NEW_ADDRESS)) == (0, 1)
@@ -230,15 +230,15 @@ def test_a_gateway_on_another_physical_network_leaves_nothing_of_the_old_one():
 
         after = dataclasses.replace(ROUTER, gateway=moved)
         built = routers.apply(after, networks, diff.OpenPairs)
-        device = diff.gateway_device(moved.port_id)
+        device = names.gateway_device(moved.port_id)
         inside = addresses(NAMESPACE)
         assert QG not in inside
         assert (inside[device], inside[QR]) == ({"203.0.113.5/24"}, {"10.0.0.1/24"})
         assert routes(NAMESPACE) == {("default", "203.0.113.1")}
         outside = links()
-        assert diff.tap(GATEWAY.port_id) not in outside
-        assert outside[diff.tap(moved.port_id)]["master"] == diff.bridge(other.network_id)
-        assert outside["eth2"]["master"] == diff.bridge(other.network_id)
+        assert names.tap(GATEWAY.port_id) not in outside
+        assert outside[names.tap(moved.port_id)]["master"] == names.bridge(other.network_id)
+        assert outside["eth2"]["master"] == names.bridge(other.network_id)
         assert links(NAMESPACE)[device]["mtu"] == 1400
         rules = output("nft", "list", "ruleset", namespace=NAMESPACE)
         assert "198.51.100." not in rules

@@ -15,7 +15,7 @@ import pytest
 
 from haqn import templating
 from haqn.advertiser import daemon
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.agent.advertiser import Advertiser
 from haqn.agent.pairs import make_gate
 from haqn.documents import FixedIp, Route, RouterDocument
@@ -114,7 +114,7 @@ def test_ipv6_comes_and_goes():
         assert "snat" not in output("nft", "list", "ruleset", namespace=NAMESPACE)
         host.apply()
         assert output("ip", "-6", "address", "show", "dev", QG, namespace=NAMESPACE) == ""
-        assert diff.tap(INTERFACE.port_id) in output("ip", "link")
+        assert names.tap(INTERFACE.port_id) in output("ip", "link")
 
 
 def reaches(address: str) -> bool:
@@ -191,7 +191,7 @@ def test_hosts_hear_only_the_open_router_and_keep_it():
         ip(
             "netns add vm",
             "link add tapvm type veth peer name eth0 address fa:16:3e:00:00:aa netns vm",
-            f"link set tapvm master {diff.bridge(TENANT.network_id)} up",
+            f"link set tapvm master {names.bridge(TENANT.network_id)} up",
         )
         daemon_pid, _ = eventually(lambda: daemon.find("/run/haqn/advertiser"))
         ip("-n vm link set eth0 up")

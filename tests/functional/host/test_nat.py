@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from haqn.agent import diff
+from haqn.agent import diff, names
 from haqn.documents import FixedIp, FloatingIp, NetworkDocument, RouterDocument, RouterPort
 from haqn.failover import announce
 from haqn.linux import netns
@@ -66,7 +66,7 @@ def plug(name: str, network: NetworkDocument, mac: str, address: str) -> None:
     """A VM, in the namespace of that name."""
     netns.create(name)
     output(
-        *f"ip link add tap-{name} mtu {network.mtu} master {diff.bridge(network.network_id)} type veth".split(),
+        *f"ip link add tap-{name} mtu {network.mtu} master {names.bridge(network.network_id)} type veth".split(),
         *f"peer name eth0 mtu {network.mtu} address {mac} netns {name}".split(),
     )
     output("ip", "link", "set", f"tap-{name}", "up")
@@ -250,4 +250,4 @@ def test_without_a_floating_ip_nothing_is_left_of_it():
         output("ip", "route", "add", "10.0.0.0/24", "via", "198.51.100.5")
         assert reaches(WORLD, namespace="vm3"), "untranslated, for somebody who knows the way"
         assert reaches("10.0.0.13")
-        assert QR in output("ip", "link", namespace=diff.namespace("r1"))
+        assert QR in output("ip", "link", namespace=names.namespace("r1"))

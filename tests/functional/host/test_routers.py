@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from haqn import templating
-from haqn.agent import diff
+from haqn.agent import diff, names
 from haqn.agent.advertiser import Advertiser
 from haqn.agent.networks import Networks
 from haqn.agent.pairs import make_gate
@@ -48,8 +48,8 @@ INTERFACE = RouterPort(
     mtu=1450,
 )
 ROUTER = RouterDocument(router_id="r1", pair_id=PAIR, gateway=GATEWAY, interfaces=(INTERFACE,))
-QG, QR = diff.gateway_device(GATEWAY.port_id), diff.interface_device(INTERFACE.port_id)
-NAMESPACE = diff.namespace("r1")
+QG, QR = names.gateway_device(GATEWAY.port_id), names.interface_device(INTERFACE.port_id)
+NAMESPACE = names.namespace("r1")
 SHUT = diff.OpenPairs()
 
 
@@ -109,8 +109,8 @@ def test_a_router_is_built_completely():
         built = host.apply()
         outside = links()
         for port, network in ((GATEWAY, EXTERNAL), (INTERFACE, TENANT)):
-            tap = outside[diff.tap(port.port_id)]
-            assert tap["master"] == diff.bridge(network.network_id)
+            tap = outside[names.tap(port.port_id)]
+            assert tap["master"] == names.bridge(network.network_id)
             assert tap["group"] == str(PAIR)
             assert "UP" in tap["flags"]
             assert tap["mtu"] == port.mtu
@@ -123,7 +123,7 @@ def test_a_router_is_built_completely():
         assert output("cat", "/proc/sys/net/ipv4/ip_forward", namespace=NAMESPACE) == "1\n"
         rules = output("nft", "list", "ruleset", namespace=NAMESPACE)
         assert f'oifname "{QG}" ip saddr != 198.51.100.5 snat to 198.51.100.5' in rules
-        tap_index = outside[diff.tap(INTERFACE.port_id)]["ifindex"]
+        tap_index = outside[names.tap(INTERFACE.port_id)]["ifindex"]
         assert f"{tap_index} vxlan-77 {INTERFACE.mac_address} 10.0.0.1" in built.rows[PAIR]
         assert built.new_rows == built.rows
         assert host.routers.found() == {"r1"}
@@ -133,8 +133,8 @@ def test_a_router_is_built_completely():
 def test_bridges_lead_where_their_networks_lead():
     with HostUnderTest() as host:
         outside = links()
-        assert outside["eth1"]["master"] == diff.bridge(EXTERNAL.network_id)
-        assert outside["vxlan-77"]["master"] == diff.bridge(TENANT.network_id)
+        assert outside["eth1"]["master"] == names.bridge(EXTERNAL.network_id)
+        assert outside["vxlan-77"]["master"] == names.bridge(TENANT.network_id)
         assert outside["vxlan-77"]["linkinfo"]["info_data"]["local"] == "192.0.2.1"
 
         def flood() -> set[str]:
@@ -150,7 +150,7 @@ def test_bridges_lead_where_their_networks_lead():
         assert flood() == {"192.0.2.4"}
         assert adopted.found() == {network_id[:11] for network_id in NETWORKS}
         adopted.apply(dataclasses.replace(TENANT, admin_state_up=False))
-        assert "UP" not in links()[diff.bridge(TENANT.network_id)]["flags"]
+        assert "UP" not in links()[names.bridge(TENANT.network_id)]["flags"]
         adopted.remove(TENANT.network_id)
         adopted.remove(EXTERNAL.network_id)
         assert "vxlan-77" not in links()
@@ -187,7 +187,7 @@ def test_applying_again_changes_nothing_and_changes_change_only_what_differs():
         assert routes(NAMESPACE) == set()
         assert set(links(NAMESPACE)) >= {"lo", QR}
         assert QG not in links(NAMESPACE)
-        assert diff.tap(second.port_id) not in links()
+        assert names.tap(second.port_id) not in links()
 
 
 @isolated
@@ -197,13 +197,13 @@ def test_what_somebody_changed_by_hand_is_mended():
         output("ip", "address", "add", "10.9.9.9/24", "dev", QR, namespace=NAMESPACE)
         output("ip", "address", "del", "198.51.100.5/24", "dev", QG, namespace=NAMESPACE)
         output("nft", "flush", "ruleset", namespace=NAMESPACE)
-        output("ip", "link", "set", diff.tap(INTERFACE.port_id), "nomaster")
+        output("ip", "link", "set", names.tap(INTERFACE.port_id), "nomaster")
         host.apply()
         assert addresses(NAMESPACE)[QR] == {"10.0.0.1/24"}
         assert addresses(NAMESPACE)[QG] == {"198.51.100.5/24"}
         assert routes(NAMESPACE) == {("default", "198.51.100.1")}
         assert "snat" in output("nft", "list", "ruleset", namespace=NAMESPACE)
-        assert links()[diff.tap(INTERFACE.port_id)]["master"] == diff.bridge(TENANT.network_id)
+        assert links()[names.tap(INTERFACE.port_id)]["master"] == names.bridge(TENANT.network_id)
 
 
 @isolated
@@ -213,10 +213,10 @@ def test_a_port_moves_to_another_pair_when_that_is_open():
         moved = dataclasses.replace(ROUTER, pair_id=PAIR + 1)
         with pytest.raises(MustWait):
             host.apply(moved, diff.OpenPairs(masters=frozenset({PAIR})))
-        assert links()[diff.tap(GATEWAY.port_id)]["group"] == str(PAIR)
+        assert links()[names.tap(GATEWAY.port_id)]["group"] == str(PAIR)
         built = host.apply(moved, diff.OpenPairs(masters=frozenset({PAIR, PAIR + 1})))
         assert set(built.rows) == {PAIR + 1}
-        assert links()[diff.tap(GATEWAY.port_id)]["group"] == str(PAIR + 1)
+        assert links()[names.tap(GATEWAY.port_id)]["group"] == str(PAIR + 1)
 
 
 @isolated
@@ -251,10 +251,10 @@ def test_a_tap_is_plugged_when_it_appears_and_unplugged_when_nobody_wants_it():
         ports = Ports(host.netlink)
         port = PortDocument(port_id="40000000-0000-1", network_id=TENANT.network_id, mac_address="fa:16:3e:00:00:09")
         assert not ports.apply(port)
-        tap = diff.tap(port.port_id)
+        tap = names.tap(port.port_id)
         output("ip", "link", "add", tap, "type", "veth", "peer", "name", "eth9")
         assert ports.apply(port)
-        assert links()[tap]["master"] == diff.bridge(TENANT.network_id)
+        assert links()[tap]["master"] == names.bridge(TENANT.network_id)
         ports.apply(dataclasses.replace(port, admin_state_up=False))
         assert links()[tap]["group"] == str(CLOSED_GROUP)
         ports.remove(port.port_id)

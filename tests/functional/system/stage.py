@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.coordination import keys
 from haqn.documents import LeaderRecord
 from haqn.exceptions import HostError
@@ -88,7 +88,7 @@ class Stage:
         self.client = client
         self.scenario = Scenario(self.lab, self.client)
         ports = client.find("port", device_id=self.router_id)
-        self.taps = [diff.tap(port["id"]) for port in ports]
+        self.taps = [names.tap(port["id"]) for port in ports]
         self.scenario.until_vm_reaches_out()
         self.scenario.route_to_tenant()
 

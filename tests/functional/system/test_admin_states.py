@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.lab import etcdctl
 from haqn.lab.scenery import wait_for
 from haqn.lab.spec import EXTERNAL_HOST
@@ -37,14 +37,14 @@ def test_what_is_down_is_down_in_the_kernels_of_both_members(stage: Stage) -> No
     members = [stage.active, stage.standby]
     network_id = tenant_network_id(stage)
     (interface,) = client.find("port", device_id=stage.router_id, network_id=network_id)
-    inner, outer = diff.tap(interface["id"]), diff.tap(gateway_port(stage)["id"])
+    inner, outer = names.tap(interface["id"]), names.tap(gateway_port(stage)["id"])
     pingers = [
         Pinger(stage, vm.host, lab.spec.external_gateway, vm.namespace),
         Pinger(stage, EXTERNAL_HOST, vm.address),
     ]
 
     def now() -> Kernels:
-        return kernels(stage, [*members, vm.host], [inner, outer, vm.tap], diff.bridge(network_id))
+        return kernels(stage, [*members, vm.host], [inner, outer, vm.tap], names.bridge(network_id))
 
     def with_shut(*taps: str, bridges_up: bool = True) -> Kernels:
         return {

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.lab import etcdctl, faults, lookup, services, vms
 from haqn.lab.client import ApiError, Resource
 from haqn.lab.scenery import wait_for
@@ -37,7 +37,7 @@ def other_provider(stage: Stage) -> Iterator[tuple[Resource, Vm]]:
 
 def inside(stage: Stage, host: str, router_id: str) -> tuple[set[str], list[str]]:
     """(addresses of gateway devices, next hops of default routes) in the router's namespace on the host."""
-    namespace, commands = diff.namespace(router_id), (["address"], ["route", "show", "default"])
+    namespace, commands = names.namespace(router_id), (["address"], ["route", "show", "default"])
     shown = [stage.host(host).run(["ip", "-j", "-4", *words], namespace=namespace).stdout for words in commands]
     links, routes = (json.loads(one or "[]") for one in shown)
     addresses = {ip["local"] for link in links if link["ifname"].startswith("qg-") for ip in link["addr_info"]}

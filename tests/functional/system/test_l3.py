@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.failover.announce import SWITCHES_ONLY
 from haqn.lab import faults, lookup, services, vms
 from haqn.lab.capture import Capture
@@ -62,7 +62,7 @@ def tenant_network_id(stage: Stage) -> str:
 
 
 def in_router(stage: Stage, host: str, *command: str) -> str:
-    return stage.host(host).run(list(command), namespace=diff.namespace(stage.router_id)).stdout
+    return stage.host(host).run(list(command), namespace=names.namespace(stage.router_id)).stdout
 
 
 def test_sessions_and_neighbours_through_crash_and_switchover(stage: Stage) -> None:
@@ -139,7 +139,7 @@ def test_a_floating_ip_touches_its_router_alone_and_what_is_undone_by_hand_is_me
         assert rules[0] == rules[1]
         assert f"{address} : {vm.address}" in rules[0]
 
-        gateway = diff.gateway_device(gateway_port(stage)["id"])
+        gateway = names.gateway_device(gateway_port(stage)["id"])
         for host in members:
             for command in (
                 "nft flush chain ip haqn arriving",

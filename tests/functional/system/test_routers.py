@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from haqn.agent import diff
+from haqn.agent import names
 from haqn.lab import lookup, vms
 from haqn.lab.scenery import wait_for
 from haqn.lab.spec import EXTERNAL_HOST
@@ -70,20 +70,20 @@ def test_the_life_of_a_router(stage: Stage) -> None:
     for pinger in (out, to_router):
         soon("there is no way out", pinger.silent)
     assert to_interface.answered()
-    soon("the port is gone", lambda: not any(stage.devices_of(host, diff.tap(qg["id"])) for host in stage.hosts))
+    soon("the port is gone", lambda: not any(stage.devices_of(host, names.tap(qg["id"])) for host in stage.hosts))
     client.update("router", router["id"], gateway)
     soon("there is a way out", out.answered)
 
     client.request("PUT", f"/v2.0/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet["id"]})
     soon("the VM's router is gone", to_interface.silent)
-    soon("no bridge is left", lambda: not any(stage.devices_of(h, diff.bridge(network["id"])) for h in stage.hosts))
+    soon("no bridge is left", lambda: not any(stage.devices_of(h, names.bridge(network["id"])) for h in stage.hosts))
     client.delete("router", router["id"])
     soon("no namespace is left", lambda: not any(stage.devices_of(host, router["id"]) for host in stage.hosts))
 
     assert stage.devices_of(vm.host, vm.tap)
-    assert stage.devices_of(vm.host, diff.bridge(network["id"]))
+    assert stage.devices_of(vm.host, names.bridge(network["id"]))
     vms.delete(lab, client, "life")
-    soon("no bridge is left", lambda: not stage.devices_of(vm.host, diff.bridge(network["id"])))
+    soon("no bridge is left", lambda: not stage.devices_of(vm.host, names.bridge(network["id"])))
     assert not stage.devices_of(vm.host, vm.tap)
     client.delete("subnet", subnet["id"])
     client.delete("network", network["id"])

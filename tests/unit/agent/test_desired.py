@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haqn.agent import diff
+from haqn.agent import diff, names
 from haqn.agent.desired import Desired, interpret
 from haqn.coordination import keys
 from haqn.documents import Manifest, NetworkDocument, PortDocument, RouterDocument, RouterPort, encode
@@ -148,5 +148,5 @@ def test_where_frames_leave_the_host():
     flat = NetworkDocument(network_id="n", network_type=NetworkType.FLAT, mtu=1500, physical_network="physnet1")
     local = NetworkDocument(network_id="n", network_type=NetworkType.LOCAL, mtu=1500)
     interfaces = {"physnet1": "eth1"}
-    assert [diff.egress(network, interfaces) for network in (vxlan, flat, local)] == ["vxlan-7", "eth1", None]
-    assert diff.egress(flat, {}) is None
+    assert [names.egress(network, interfaces) for network in (vxlan, flat, local)] == ["vxlan-7", "eth1", None]
+    assert names.egress(flat, {}) is None
