@@ -72,7 +72,7 @@ def measure(say: Callable[[str], None]) -> list[Measured]:
                 for state, rate in rates.items():
                     seen[state].append(_observed(server, address, rate, _SECONDS))
                     if state == "alone":
-                        _use_up_burst(address, burst)
+                        _use_up_burst(address)
     assert all(state.refused > 0.5 for state in seen["flooded"]), seen
     return _judged(limit, seen, at_burst)
 
@@ -193,9 +193,17 @@ def _send(address: str, rate: float, seconds: float, ready: Barrier, sent: multi
     sent.put(statuses)
 
 
-def _use_up_burst(address: str, burst: int) -> None:
+def _use_up_burst(address: str) -> None:
     """A project that sends all the time has no burst left; a short pause gives little of it back."""
-    connection = http.client.HTTPConnection(address, timeout=60)
-    statuses = [_call(connection, "b") for _ in range(2 * burst)]
-    connection.close()
-    assert 429 in statuses
+
+    def until_refused() -> None:
+        connection = http.client.HTTPConnection(address, timeout=60)
+        while _call(connection, "b") != 429:
+            pass
+        connection.close()
+
+    threads = [threading.Thread(target=until_refused) for _ in range(_CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
