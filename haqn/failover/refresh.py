@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import struct
 import sys
 import termios
@@ -26,6 +25,8 @@ _STUCK_AFTER = 0.6
 #: how long the consumer may take to start, in seconds
 _ABSENT_AFTER = 1.0
 _START_TIMEOUT = 2.0
+#: the module `signal` brings enum along, and is slow to import
+_SIGKILL = 9
 #: seconds between looks whether it has
 _LOOK = 0.01
 
@@ -98,7 +99,7 @@ def run(directory: str, lease_ms: int, fifo: str) -> int:
 def _check(directory: str, lease_ms: int, fifo: str) -> int:
     consumer = wait_for_consumer(directory)
     if consumer is not None and is_stuck(fifo):
-        os.kill(consumer, signal.SIGKILL)
+        os.kill(consumer, _SIGKILL)
         consumer = None
     if consumer is None:
         start_consumer([sys.executable, "-SIE", sys.argv[0]], directory, lease_ms, fifo)

@@ -99,7 +99,7 @@ def replace_ruleset(tables: NfTables, text: str, more: Sequence[Change] = (), *,
     run(f"{'' if fresh else remove}{text}\nadd chain ip {TABLE} {_seal(text, sealed_at)}\n")
     if more:
         try:
-            tables.transact(more)
+            tables.transact(list(more))
         except OSError as error:
             raise HostError(f"cannot add rules: {error}") from error
 
