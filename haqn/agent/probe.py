@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from haqn.failover.announce import checksum
+
 #: seconds that a target has to answer
 _TIMEOUT = 0.4
 _ETH_P_ALL, _ETH_P_ARP, _ETH_P_IPV6 = 0x0003, 0x0806, 0x86DD
@@ -59,17 +61,10 @@ def question(mac: bytes, target: str) -> bytes:
     destination = bytes.fromhex("ff0200000000000000000001ff") + last
     body = struct.pack("!BBHI", _SOLICITATION, 0, 0, 0) + address.packed
     pseudo = bytes(16) + destination + struct.pack("!II", len(body), _ICMPV6)
-    body = struct.pack("!BBH", _SOLICITATION, 0, _checksum(pseudo + body)) + body[4:]
+    body = struct.pack("!BBH", _SOLICITATION, 0, checksum(pseudo + body)) + body[4:]
     # version 6, hop limit 255, from the unspecified address
     header = struct.pack("!IHBB", 6 << 28, len(body), _ICMPV6, 255) + bytes(16) + destination
     return b"\x33\x33\xff" + last + mac + struct.pack("!H", _ETH_P_IPV6) + header + body
-
-
-def _checksum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total >> 16) + (total & 0xFFFF)
-    return ~total & 0xFFFF
 
 
 def is_answer(frame: bytes, targets: Iterable[str]) -> bool:

@@ -103,12 +103,12 @@ def unsolicited_advertisement(mac: bytes, address: bytes, audience: bytes) -> by
         options += struct.pack("!BB", _NONCE, 1) + audience
     message = struct.pack("!BBHI", _NEIGHBOUR_ADVERTISEMENT, 0, 0, _ROUTER_OVERRIDE) + address + options
     pseudo_header = address + _ALL_NODES + struct.pack("!II", len(message), _ICMPV6)
-    checksum = struct.pack("!H", _checksum(pseudo_header + message))
+    folded = struct.pack("!H", checksum(pseudo_header + message))
     header = _ALL_NODES_MAC + mac + struct.pack("!HIHBB", _ETH_P_IPV6, 6 << 28, len(message), _ICMPV6, 255)
-    return header + address + _ALL_NODES + message[:2] + checksum + message[4:]
+    return header + address + _ALL_NODES + message[:2] + folded + message[4:]
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """The internet checksum (RFC 1071) of an even number of octets: 2^16 is 1 modulo 2^16 - 1, so the number that all
     of them are has the same remainder as the sum of its 16-bit words."""
     return 0xFFFF - int.from_bytes(data, "big") % 0xFFFF

@@ -10,11 +10,12 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from haqn.failover.nfnetlink import attribute, nested, text
+
 NEW_LINK, _DELETE_LINK = 16, 17
 _NEW_ADDRESS, _DELETE_ADDRESS = 20, 21
 _NEW_ROUTE, _DELETE_ROUTE = 24, 25
 _REPLACE, _EXCLUSIVE, _CREATE = 0x100, 0x200, 0x400
-_NESTED = 0x8000
 
 IFLA_ADDRESS, IFLA_NAME, IFLA_MTU, IFLA_MASTER, IFLA_GROUP = 1, 3, 4, 10, 27
 _IFLA_LINKINFO, _IFLA_NETNS_FD = 18, 28
@@ -69,23 +70,9 @@ def is_link_local(address: str) -> bool:
     return ip.version == 6 and ip.is_link_local
 
 
-def attribute(kind: int, payload: bytes) -> bytes:
-    """An attribute, padded."""
-    return struct.pack("=HH", len(payload) + 4, kind) + payload + b"\0" * (-len(payload) % 4)
-
-
 def number(kind: int, value: int) -> bytes:
     """An attribute of 32 bits."""
     return attribute(kind, struct.pack("=I", value))
-
-
-def _nested(kind: int, payload: bytes) -> bytes:
-    return attribute(_NESTED | kind, payload)
-
-
-def text(kind: int, value: str) -> bytes:
-    """An attribute that is a string."""
-    return attribute(kind, value.encode() + b"\0")
 
 
 def _mac(kind: int, mac: str) -> bytes:
@@ -178,8 +165,8 @@ def add_veth(name: str, *, group: int, master: int, peer: str, peer_namespace: i
     in another namespace, still down. `peer_namespace`: an open file of it."""
     other = link_body() + text(IFLA_NAME, peer) + _mac(IFLA_ADDRESS, peer_mac)
     other += number(IFLA_MTU, mtu) + number(_IFLA_NETNS_FD, peer_namespace)
-    data = _nested(_INFO_DATA, _nested(_VETH_PEER, other))
+    data = nested(_INFO_DATA, nested(_VETH_PEER, other))
     body = link_body(up=True) + text(IFLA_NAME, name) + number(IFLA_MTU, mtu)
     body += number(IFLA_MASTER, master) + number(IFLA_GROUP, group)
-    body += _nested(_IFLA_LINKINFO, text(_INFO_KIND, "veth") + data)
+    body += nested(_IFLA_LINKINFO, text(_INFO_KIND, "veth") + data)
     return Change(f"add veth {name}", NEW_LINK, _CREATE | _EXCLUSIVE, body)

@@ -6,6 +6,7 @@ import pytest
 
 from haqn.agent import probe
 from haqn.agent.uplinks import Uplinks, Verdict
+from haqn.failover.announce import checksum
 from haqn.scheduler import priorities
 
 INTERVAL, PATIENCE = 1.0, 4.0
@@ -127,7 +128,8 @@ def test_a_neighbour_solicitation_comes_from_the_unspecified_address():
     assert frame[14:22] == bytes.fromhex("6000 0000 0018 3aff")
     assert frame[22:54] == bytes(16) + bytes.fromhex("ff02 0000 0000 0000 0000 0001 ffbb ccdd")
     assert frame[54:56] == b"\x87\0"
-    assert probe._checksum(frame[22:54] + bytes.fromhex("00000018 0000003a") + frame[54:]) == 0
+    # of what carries its own checksum: none of the bits is left over
+    assert checksum(frame[22:54] + bytes.fromhex("00000018 0000003a") + frame[54:]) == 0xFFFF
 
 
 def test_only_an_answer_of_a_target_is_one():
