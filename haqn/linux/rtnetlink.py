@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from haqn.exceptions import HostError
 from haqn.failover import netlink
+from haqn.failover.nfnetlink import text
 from haqn.linux import netns
 from haqn.linux.rtchanges import (
     FAMILIES,
@@ -40,7 +41,6 @@ from haqn.linux.rtchanges import (
     is_link_local,
     link_body,
     number,
-    text,
 )
 
 _GET_LINK, _GET_ADDRESS, _GET_ROUTE, _GET_NEIGHBOUR = 18, 22, 26, 30
