@@ -10,11 +10,13 @@ from haqn.db.clock import utcnow
 from haqn.db.session import Connection
 
 _LAST = "haqn_outbox_id"
+#: made once, as it is part of every write
+_INSERT = tables.outbox.insert()
 
 
 def record(connection: Connection, kind: str, object_id: str) -> int:
     """Say that the `kind` (router, port, agent, pair, operation, ...) called `object_id` changed; the line's number."""
-    result = connection.execute(tables.outbox.insert(), {"kind": kind, "object_id": object_id, "created_at": utcnow()})
+    result = connection.execute(_INSERT, {"kind": kind, "object_id": object_id, "created_at": utcnow()})
     key = result.inserted_primary_key
     line: int = key[0] if key else 0
     connection.info[_LAST] = line

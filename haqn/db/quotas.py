@@ -163,8 +163,15 @@ def _own_limit(resource: str, project_id: _ProjectId) -> sa.ScalarSelect[int]:
     )
 
 
+#: Made once, as near a limit it is part of every create.
+_HOLD = (
+    sa.select(_locks.c.project_id)
+    .where(_locks.c.project_id == sa.bindparam("project_id", type_=sa.String))
+    .with_for_update()
+)
+
+
 def _lock(connection: Connection, project_id: str) -> None:
-    held = sa.select(_locks.c.project_id).where(_locks.c.project_id == project_id).with_for_update()
-    if connection.execute(held).first() is None:
+    if connection.execute(_HOLD, {"project_id": project_id}).first() is None:
         # whoever inserts it at the same moment violates the primary key, and tries again
         connection.execute(_locks.insert().values(project_id=project_id))

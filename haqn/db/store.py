@@ -6,6 +6,7 @@ database. Knows no resource's rules: those are in `networks`, `subnets`, `ports`
 
 from __future__ import annotations
 
+import functools
 import itertools
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,7 +143,7 @@ class Store:
             "revision_number": 1,
             **values,
         }
-        connection.execute(self.table.insert(), row)
+        connection.execute(self._insert, row)
         outbox.record(connection, self.kind, row["id"])
         return {**row, "tags": []} if "tags" in self.children else row
 
@@ -162,6 +163,10 @@ class Store:
         if "tags" in self.children:
             connection.execute(tables.tags.delete().where(tables.tags.c.object_id == object_id))
         outbox.record(connection, self.kind, object_id)
+
+    @functools.cached_property
+    def _insert(self) -> sa.Insert:
+        return self.table.insert()
 
     def _select(self) -> sa.Select[Any]:
         return sa.select(self.table, *(expression.label(name) for name, expression in self.computed.items()))

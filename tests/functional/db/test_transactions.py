@@ -149,7 +149,7 @@ def test_a_reader_sees_one_snapshot_and_waits_for_nobody(database):
 # the MariaDB driver forgets to close the socket of a connection that was refused
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", SERVERS)
-def test_a_server_that_was_killed_is_unavailable_and_is_used_again_when_it_is_back(kind):
+def test_a_server_that_was_killed_is_unavailable_and_is_used_again_when_it_is_back(kind, monkeypatch):
     with SERVERS[kind](durable=True) as server:
         url = server.create_database()
         schema.upgrade(url)
@@ -164,6 +164,11 @@ def test_a_server_that_was_killed_is_unavailable_and_is_used_again_when_it_is_ba
         server.start()
         assert values(database) == {"kept": 1}
         database.write(lambda connection: add_one(connection, "kept"))
+        assert values(database) == {"kept": 2}
+        # a connection that has rested is asked before it is used
+        monkeypatch.setattr(session, "_TRUSTED", 0.0)
+        server.kill()
+        server.start()
         assert values(database) == {"kept": 2}
         database.close()
     gc.collect()  # the forgotten sockets must not be found in another test
