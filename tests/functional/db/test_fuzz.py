@@ -6,11 +6,21 @@ import pytest
 
 from haqn.db import schema
 from haqn.db.session import Database
-from tests.functional.sql import SERVERS, database_maker
+from tests.functional.sql import SERVERS
 from tests.unit.api import fuzz
 
 # what the fuzz asks for
-from tests.unit.api.conftest import add_agent, api, app, bind, conf, live_state, nudge  # noqa: F401 fixtures
+from tests.unit.api.conftest import (  # noqa: F401 fixtures
+    add_agent,
+    api,
+    app,
+    bind,
+    conf,
+    live_state,
+    nudge,
+    usual_app,
+    usual_conf,
+)
 
 TEMPLATES = fuzz.templates()
 #: requests of each method to each path
@@ -18,13 +28,12 @@ EXAMPLES = 5
 
 
 @pytest.fixture(params=SERVERS)
-def database(request, tmp_path):
-    with database_maker(request.param, tmp_path) as make:
-        url = make()
-        schema.upgrade(url)
-        database = Database(url)
-        yield database
-        database.close()
+def database(request, databases):
+    url = databases(request.param)()
+    schema.upgrade(url)
+    database = Database(url)
+    yield database
+    database.close()
 
 
 def test_no_input_is_an_error_of_the_server(api, add_agent, bind):  # noqa: F811 fixtures

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import shutil
 
 import pytest
+import sqlalchemy as sa
 from falcon import testing
 
 from haqn import conf as haqn_conf
@@ -13,6 +14,7 @@ from haqn.api.app import create_app
 from haqn.db import schema, tables
 from haqn.db.session import Database
 from haqn.model import AgentType, agent_id
+from tests.emptied import empty
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
 
@@ -117,20 +119,53 @@ class Api:
         )
 
 
+@contextlib.contextmanager
+def statements_of(database):
+    """The SQL statements of the block, as they are executed."""
+    seen = []
+
+    def note(_connection, _cursor, statement, *_):
+        seen.append(statement)
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
+
+
+class Present:
+    """What the test that runs has, so that one application, which takes longer to make than most tests, serves all."""
+
+    def __init__(self):
+        self.part = None
+
+    def __getattr__(self, name):
+        return getattr(self.part, name)
+
+
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    path = tmp_path_factory.mktemp("database") / "empty.sqlite"
-    schema.upgrade(f"sqlite:///{path}")
-    return path
+def sqlite(tmp_path_factory):
+    """A database that its tests empty, so that statements are compiled once."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('database')}/haqn.sqlite"
+    schema.upgrade(url)
+    database = Database(url)
+    # no test looks at what an end of the machine leaves
+    sa.event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    yield database
+    database.close()
 
 
 @pytest.fixture
-def database(empty_database, tmp_path):
-    path = tmp_path / "haqn.sqlite"
-    shutil.copy(empty_database, path)
-    database = Database(f"sqlite:///{path}")
-    yield database
-    database.close()
+def database(sqlite):
+    yield sqlite
+    empty(sqlite)
+
+
+@pytest.fixture
+def empty_database_url(tmp_path):
+    """That of a database without tables."""
+    return f"sqlite:///{tmp_path}/empty.sqlite"
 
 
 @pytest.fixture
@@ -143,14 +178,31 @@ def nudge():
     return FakeNudge()
 
 
-@pytest.fixture
-def conf():
+@pytest.fixture(scope="session")
+def usual_conf():
     return haqn_conf.load([], api__auth_strategy="noauth")
 
 
 @pytest.fixture
-def app(database, live_state, nudge, conf):
-    return create_app(database, live_state, nudge, conf)
+def conf(usual_conf):
+    return usual_conf
+
+
+@pytest.fixture(scope="session")
+def usual_app(usual_conf):
+    """The application, and what it takes for its database, live state and nudge."""
+    parts = Present(), Present(), Present()
+    return create_app(*parts, usual_conf), parts
+
+
+@pytest.fixture
+def app(request, database, live_state, nudge, conf, usual_conf):
+    if conf is not usual_conf:
+        return create_app(database, live_state, nudge, conf)
+    app, parts = request.getfixturevalue("usual_app")
+    for stand_in, part in zip(parts, (database, live_state, nudge), strict=True):
+        stand_in.part = part
+    return app
 
 
 @pytest.fixture

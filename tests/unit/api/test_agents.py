@@ -172,6 +172,7 @@ def test_a_pin_that_the_agent_cannot_carry_out(api, add_agent, bind):
     full, elsewhere = add_agent("net1", heartbeat=heartbeat), add_agent("net2", heartbeat={"zone": "b"})
     picky = add_agent("net3", heartbeat={"allowed_routers": [UNKNOWN]})
     short = add_agent("net4", heartbeat={"zone": "", "full": "less than 128 MiB of memory left"})
+    inside = add_agent("net5", heartbeat={"physical_networks": ["ext"], "allowed_networks": [UNKNOWN]})
     network, _ = api.external()
     plain, hinted, routed = (
         api.post("routers"),
@@ -189,7 +190,9 @@ def test_a_pin_that_the_agent_cannot_carry_out(api, add_agent, bind):
     assert "full" in refusal(full, plain)
     assert "zone" in refusal(elsewhere, hinted)
     assert "physical network ext" in refusal(full, routed)
-    assert "not allowed" in refusal(picky, plain)
+    assert "router not allowed" in refusal(picky, plain)
+    assert "gateway network not allowed" in refusal(inside, routed)
+    assert api.get(f"agents/{inside}")["agent"]["configurations"]["allowed_networks"] == [UNKNOWN]
     assert "full (less than 128 MiB of memory left)" in refusal(short, plain)
     shown = api.get(f"agents/{short}")["agent"]["configurations"]
     assert shown["full"] == "less than 128 MiB of memory left"

@@ -67,7 +67,7 @@ def expected(method, template, endpoint):
 
 
 @pytest.fixture
-def alices(api, external, add_agent):  # noqa: F811 it is the fixture
+def all_of_alice(api, external, add_agent):  # noqa: F811 it is the fixture
     mine = make(api, ALICE)
     api.put(f"routers/{mine['routers']['id']}", 200, ALICE, external_gateway_info=gateway(external))
     interface(api, ALICE, mine, subnet_id=mine["subnets"]["id"])
@@ -85,63 +85,71 @@ def alices(api, external, add_agent):  # noqa: F811 it is the fixture
     }
 
 
-def world(api, alices):
+def world(api, all_of_alice):
     """All that Alice has, as admins see it; without what time alone changes."""
     return {
-        collection: api.get(f"{collection}/{row['id']}") for collection, row in alices.items() if collection != "agents"
+        collection: api.get(f"{collection}/{row['id']}")
+        for collection, row in all_of_alice.items()
+        if collection != "agents"
     }
 
 
-def uri(template, alices):
+def uri(template, all_of_alice):
     collection = template.split("/")[2]
     known = {
-        **{"object_id": alices.get(collection, alices["networks"])["id"], "project_id": "a", "tenant_id": "a"},
-        **{"tag": "t", "alias": "router", "router_id": alices["routers"]["id"]},
-        **{"network_id": alices["networks"]["id"], "port_id": alices["ports"]["id"]},
+        **{
+            "object_id": all_of_alice.get(collection, all_of_alice["networks"])["id"],
+            "project_id": "a",
+            "tenant_id": "a",
+        },
+        **{"tag": "t", "alias": "router", "router_id": all_of_alice["routers"]["id"]},
+        **{"network_id": all_of_alice["networks"]["id"], "port_id": all_of_alice["ports"]["id"]},
     }
     return template.format_map(known)
 
 
-def test_every_operation_on_anothers_objects(api, alices, database, conf, live_state, nudge):
-    before, wrong, seen = world(api, alices), [], 0
+def test_every_operation_on_anothers_objects(api, all_of_alice, database, conf, live_state, nudge):
+    before, wrong, seen = world(api, all_of_alice), [], 0
     tried = list(operations(database, conf, live_state, nudge))
     for (method, template, endpoint), stranger in itertools.product(tried, (BOB, NOBODY)):
-        answer = api.client.simulate_request(method, uri(template, alices), headers=stranger, json={})
+        answer = api.client.simulate_request(method, uri(template, all_of_alice), headers=stranger, json={})
         allowed = expected(method, template, endpoint)
         if stranger is NOBODY:
             # without a project there is nothing to be a stranger with
             allowed |= {403} | ({404} if method == "GET" else set())
         if answer.status_code not in allowed:
             wrong.append((method, template, stranger["X-User-Id"], answer.status_code, allowed))
-        if any(row["id"] in answer.text and row["id"] not in uri(template, alices) for row in alices.values()):
+        if any(
+            row["id"] in answer.text and row["id"] not in uri(template, all_of_alice) for row in all_of_alice.values()
+        ):
             wrong.append((method, template, "shows", answer.text))
         seen += 1
     assert wrong == []
     assert seen > 2 * 70
-    assert world(api, alices) == before
+    assert world(api, all_of_alice) == before
 
 
-def test_a_reader_changes_nothing_of_its_own_project(api, alices, database, conf, live_state, nudge):
-    before, wrong = world(api, alices), []
+def test_a_reader_changes_nothing_of_its_own_project(api, all_of_alice, database, conf, live_state, nudge):
+    before, wrong = world(api, all_of_alice), []
     for method, template, _ in operations(database, conf, live_state, nudge):
-        answer = api.client.simulate_request(method, uri(template, alices), headers=CAROL, json={})
+        answer = api.client.simulate_request(method, uri(template, all_of_alice), headers=CAROL, json={})
         # an object of admins does not exist
         refused = {401} if template.startswith("/v1.") else {403, 404}
         if method != "GET" and answer.status_code not in refused:
             wrong.append((method, template, answer.status_code))
     assert wrong == []
-    for collection in set(alices) - {"agents"}:
-        api.get(f"{collection}/{alices[collection]['id']}", 200, CAROL)
-    assert world(api, alices) == before
+    for collection in set(all_of_alice) - {"agents"}:
+        api.get(f"{collection}/{all_of_alice[collection]['id']}", 200, CAROL)
+    assert world(api, all_of_alice) == before
 
 
-def references(alices, bobs, outer):
+def references(all_of_alice, bobs, outer):
     """(method, path, body) of Bob, each naming one thing of Alice's, and what he may be answered."""
-    network, subnet, port = (alices[name]["id"] for name in ("networks", "subnets", "ports"))
-    group, pool = alices["security-groups"]["id"], alices["subnetpools"]["id"]
+    network, subnet, port = (all_of_alice[name]["id"] for name in ("networks", "subnets", "ports"))
+    group, pool = all_of_alice["security-groups"]["id"], all_of_alice["subnetpools"]["id"]
     own, own_port, own_router = (bobs[name]["id"] for name in ("networks", "ports", "routers"))
     own_group = bobs["security-groups"]["id"]
-    theirs = f"routers/{alices['routers']['id']}"
+    theirs = f"routers/{all_of_alice['routers']['id']}"
     yield "POST", "subnets", {"subnet": {"network_id": network, "cidr": "10.5.0.0/24", "ip_version": 4}}, {404}
     yield "POST", "subnets", {"subnet": {"network_id": own, "subnetpool_id": pool, "ip_version": 4}}, {404}
     yield "POST", "ports", {"port": {"network_id": network}}, {404}
@@ -165,7 +173,7 @@ def references(alices, bobs, outer):
     inner = {"floating_network_id": outer, "subnet_id": subnet}
     yield "POST", "floatingips", {"floatingip": inner}, {400, 404}
     yield "PUT", f"floatingips/{bobs['floatingips']['id']}", {"floatingip": {"port_id": port}}, {404}
-    stolen = {"device_id": alices["routers"]["id"], "device_owner": "network:router_interface"}
+    stolen = {"device_id": all_of_alice["routers"]["id"], "device_owner": "network:router_interface"}
     yield "POST", "ports", {"port": {"network_id": own, **stolen}}, {400, 403, 404, 409}
     yield "PUT", f"ports/{own_port}", {"port": stolen}, {400, 403, 404, 409}
     rule = {"direction": "ingress"}
@@ -174,21 +182,21 @@ def references(alices, bobs, outer):
     yield "POST", "security-group-rules", {"security_group_rule": remote}, {404}
 
 
-def test_every_reference_to_anothers_objects(api, external, alices):  # noqa: F811 it is the fixture
+def test_every_reference_to_anothers_objects(api, external, all_of_alice):  # noqa: F811 it is the fixture
     outer = external["networks"]["id"]
     bobs = make(api, BOB, "10.1.0.0/24")
     bobs["floatingips"] = api.post("floatingips", 201, BOB, floating_network_id=outer)
     bobs["security-groups"] = api.call("POST", "security-groups", 201, {"security_group": {"name": "g"}}, BOB)[
         "security_group"
     ]
-    before = world(api, alices), world(api, bobs)
+    before = world(api, all_of_alice), world(api, bobs)
     wrong = []
-    for method, path, body, allowed in references(alices, bobs, outer):
+    for method, path, body, allowed in references(all_of_alice, bobs, outer):
         answer = api.client.simulate_request(method, f"/v2.0/{path}", headers=BOB, json=body)
         if answer.status_code not in allowed:
             wrong.append((method, path, body, answer.status_code, answer.text))
     assert wrong == []
-    assert (world(api, alices), world(api, bobs)) == before
+    assert (world(api, all_of_alice), world(api, bobs)) == before
 
 
 #: attributes that name other objects in another way than by `..._id`
@@ -205,10 +213,10 @@ def naming(resource):
             yield from [("POST", attribute.name)] * attribute.post + [("PUT", attribute.name)] * attribute.put
 
 
-def test_references_are_all_that_the_api_knows(alices, external):  # noqa: F811 it is the fixture
+def test_references_are_all_that_the_api_knows(all_of_alice, external):  # noqa: F811 it is the fixture
     tried = {
         (method, path.partition("/")[0], attribute)
-        for method, path, body, _ in references(alices, alices, external["networks"]["id"])
+        for method, path, body, _ in references(all_of_alice, all_of_alice, external["networks"]["id"])
         for attribute in (next(iter(body.values())) if isinstance(next(iter(body.values())), dict) else body)
     }
     known = {(method, one.path, attribute) for one in api_app.RESOURCES for method, attribute in naming(one)}
@@ -216,8 +224,8 @@ def test_references_are_all_that_the_api_knows(alices, external):  # noqa: F811 
     assert sorted(known - tried) == []
 
 
-def test_filters_find_nothing_of_others(api, alices):
-    for collection, row in alices.items():
+def test_filters_find_nothing_of_others(api, all_of_alice):
+    for collection, row in all_of_alice.items():
         for query in ({"id": row["id"]}, {"project_id": "a"}, {"tenant_id": "a"}, {"name": row.get("name") or "p"}):
             for stranger in (BOB, NOBODY):
                 answer = api.client.simulate_get(f"/v2.0/{collection}", params=query, headers=stranger)
@@ -225,8 +233,8 @@ def test_filters_find_nothing_of_others(api, alices):
                 assert [one for one in found if one["id"] == row["id"]] == [], (collection, query)
 
 
-def test_v1_is_about_the_tenants_in_the_path(api, alices):
+def test_v1_is_about_the_tenants_in_the_path(api, all_of_alice):
     for version in quantum_v1.VERSIONS:
-        path = f"/{version}/tenants/b/networks/{alices['networks']['id']}"
+        path = f"/{version}/tenants/b/networks/{all_of_alice['networks']['id']}"
         answer = api.client.simulate_get(path, headers=BOB)
         assert answer.status_code == (420 if version == "v1.0" else 404)

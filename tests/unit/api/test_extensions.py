@@ -21,14 +21,13 @@ def installed(monkeypatch):
 
 
 @pytest.fixture
-def colourful(installed, tmp_path, live_state, nudge, conf):
+def colourful(installed, empty_database_url, tmp_path, live_state, nudge, conf):
     """The API with the extension, over a database that was made by haqn-manage."""
-    url = f"sqlite:///{tmp_path}/colours.sqlite"
     config = tmp_path / "haqn.conf"
-    config.write_text(f"[database]\nconnection = {url}\n")
+    config.write_text(f"[database]\nconnection = {empty_database_url}\n")
     assert manage.main(["--config-file", str(config), "db", "upgrade"]) == 0
     assert manage.main(["--config-file", str(config), "db", "upgrade"]) == 0
-    database = Database(url)
+    database = Database(empty_database_url)
     yield Api(create_app(database, live_state, nudge, conf))
     database.close()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 
 from haqn.model import AgentType
+from tests.unit.api.conftest import statements_of
 
 
 @pytest.fixture
@@ -186,9 +186,8 @@ def test_zones_are_a_list_like_others(api, add_agent, live_state, database):
     api.get("availability_zones", 400, limit="-1")
     live_state.alive_agents = {}
     assert {zone[2] for zone in listed()[0]} == {"available"}
-    statements = []
-    sa.event.listen(database.engine, "before_cursor_execute", lambda *event: statements.append(event[2]))
-    listed(state="available")
+    with statements_of(database) as statements:
+        listed(state="available")
     assert len([statement for statement in statements if statement.startswith("SELECT")]) == 1
 
 

@@ -61,8 +61,10 @@ def ids(api, add_agent, bind):
     body = {"security_group_rule": {"security_group_id": of_rule, "direction": "ingress"}}
     rule = api.call("POST", "security-group-rules", 201, body)["security_group_rule"]
     default = next(found for found in api.get("security-groups")["security_groups"] if found["name"] == "default")
-    vm_port = api.post("ports", network_id=network["id"], project_id="t")
-    member = api.post("ports", network_id=network["id"], security_groups=[group])
+    # chosen addresses, as chance might give them one that is asked for and is not their own
+    vm_port = api.post("ports", network_id=network["id"], project_id="t", fixed_ips=[{"ip_address": "10.2.0.20"}])
+    groups = {"security_groups": [group]}
+    member = api.post("ports", network_id=network["id"], fixed_ips=[{"ip_address": "10.2.0.21"}], **groups)
     floatingip = api.post("floatingips", floating_network_id=external["id"], port_id=vm_port["id"])
     return {
         **{"external": external["id"], "external_subnet": external_subnet["id"], "network": network["id"]},

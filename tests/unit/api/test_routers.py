@@ -10,7 +10,7 @@ UNKNOWN = str(uuid.uuid4())
 
 
 @pytest.fixture
-def external(api):
+def outside(api):
     return api.external("203.0.113.0/24")
 
 
@@ -31,8 +31,8 @@ def test_a_router_says_what_it_is(api):
     assert api.post("routers", ha=False)["ha"] is False
 
 
-def test_a_gateway_is_a_port_of_the_external_network(api, external):
-    network, subnet = external
+def test_a_gateway_is_a_port_of_the_external_network(api, outside):
+    network, subnet = outside
     router = api.post("routers", external_gateway_info={"network_id": network["id"]})
     info = router["external_gateway_info"]
     assert (info["network_id"], info["enable_snat"]) == (network["id"], True)
@@ -44,8 +44,8 @@ def test_a_gateway_is_a_port_of_the_external_network(api, external):
     assert api.get(f"routers/{router['id']}")["router"] == router
 
 
-def test_a_gateway_with_a_chosen_address_and_without_snat(api, external):
-    network, subnet = external
+def test_a_gateway_with_a_chosen_address_and_without_snat(api, outside):
+    network, subnet = outside
     fixed_ip = {"subnet_id": subnet["id"], "ip_address": "203.0.113.77"}
     info = {"network_id": network["id"], "enable_snat": False, "external_fixed_ips": [fixed_ip]}
     router = api.post("routers", external_gateway_info=info)
@@ -55,8 +55,8 @@ def test_a_gateway_with_a_chosen_address_and_without_snat(api, external):
     assert len(api.get("routers")["routers"]) == 1
 
 
-def test_a_gateway_is_changed_moved_and_cleared(api, external):
-    network, _ = external
+def test_a_gateway_is_changed_moved_and_cleared(api, outside):
+    network, _ = outside
     other, _ = api.external("198.51.100.0/24", "ext2")
     router = api.post("routers", external_gateway_info={"network_id": network["id"]})
     path = f"routers/{router['id']}"
@@ -161,8 +161,8 @@ def test_interfaces_that_cannot_be(api):
     assert api.get("ports", device_id=second["id"])["ports"] == []
 
 
-def test_an_interface_does_not_overlap_the_gateway(api, external):
-    network, _ = external
+def test_an_interface_does_not_overlap_the_gateway(api, outside):
+    network, _ = outside
     _, inside = api.network("203.0.113.0/25")
     router = api.post("routers", external_gateway_info={"network_id": network["id"]})
     add(api, router, 400, subnet_id=inside["id"])
@@ -196,8 +196,8 @@ def test_routes_go_to_neighbours(api):
     remove(api, router, subnet_id=subnet["id"])
 
 
-def test_the_gateway_that_a_route_needs_stays(api, external):
-    network, _ = external
+def test_the_gateway_that_a_route_needs_stays(api, outside):
+    network, _ = outside
     router = api.post("routers", external_gateway_info={"network_id": network["id"]})
     path = f"routers/{router['id']}"
     api.put(path, routes=[{"destination": "192.0.2.0/24", "nexthop": "203.0.113.1"}])
@@ -213,8 +213,8 @@ def test_a_router_changes_between_ha_and_not(api):
     assert api.get(f"ports/{port_id}")["port"]["device_owner"] == "network:ha_router_replicated_interface"
 
 
-def test_a_deleted_router_is_gone_with_its_gateway(api, external):
-    network, _ = external
+def test_a_deleted_router_is_gone_with_its_gateway(api, outside):
+    network, _ = outside
     router = api.post("routers", external_gateway_info={"network_id": network["id"]})
     api.delete(f"routers/{router['id']}")
     api.get(f"routers/{router['id']}", 404)

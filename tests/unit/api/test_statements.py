@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 
 from haqn.api.app import RESOURCES, routes
 from haqn.api.services import Services
@@ -13,6 +12,7 @@ from haqn.db.ledger import Cause, Event, EventKind
 from haqn.db.redundancy import Redundancy
 from haqn.db.settings import Settings
 from haqn.model import AgentType
+from tests.unit.api.conftest import statements_of
 
 #: what has no members, or always the same ones
 NO_LISTS = {"", "extensions", "haqn/monitor"}
@@ -81,16 +81,8 @@ def look(api, database):
     """How many members a list has, and how many statements it took."""
 
     def look(path):
-        seen = []
-
-        def note(_connection, _cursor, statement, *_):
-            seen.append(statement)
-
-        sa.event.listen(database.engine, "before_cursor_execute", note)
-        try:
+        with statements_of(database) as seen:
             answer = api.get(path)
-        finally:
-            sa.event.remove(database.engine, "before_cursor_execute", note)
         (members,) = (value for value in answer.values() if isinstance(value, list))
         return len(members), sum(statement.startswith("SELECT") for statement in seen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 
 import pytest
@@ -18,7 +19,9 @@ def make(api, headers, cidr="10.0.0.0/24", **attributes):
     """One network, subnet, port and router of the project, by collection."""
     network = api.post("networks", 201, headers, **attributes)
     subnet = api.post("subnets", 201, headers, network_id=network["id"], cidr=cidr)
-    port = api.post("ports", 201, headers, network_id=network["id"])
+    # chosen, as chance might give it one that a test asks for
+    chosen = [{"subnet_id": subnet["id"], "ip_address": str(ipaddress.ip_network(cidr)[20])}]
+    port = api.post("ports", 201, headers, network_id=network["id"], fixed_ips=chosen)
     router = api.post("routers", 201, headers)
     return {"networks": network, "subnets": subnet, "ports": port, "routers": router}
 
