@@ -10,7 +10,6 @@ import pytest
 
 from tests.etcd_cluster import EtcdCluster, free_ports
 from tests.functional.api.server import Server
-from tests.functional.sql import database_maker
 
 
 def pytest_collection_modifyitems(items):
@@ -20,15 +19,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory):
+def servers(databases, tmp_path_factory):
     """`servers(kind)`: haqn-api with three workers over such a database, and no etcd at all; each starts once."""
     with contextlib.ExitStack() as running:
 
         @functools.cache
         def start(kind):
-            make = running.enter_context(database_maker(kind, tmp_path_factory.mktemp(kind)))
             (nobody,) = free_ports(1)
-            return running.enter_context(Server(tmp_path_factory.mktemp("api"), [f"127.0.0.1:{nobody}"], url=make()))
+            url = databases(kind)()
+            return running.enter_context(Server(tmp_path_factory.mktemp("api"), [f"127.0.0.1:{nobody}"], url=url))
 
         yield start
 

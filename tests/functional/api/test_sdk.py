@@ -148,6 +148,45 @@ def test_floating_ips_and_tags(network_client, external):
     client.delete_ip(floating, ignore_missing=False)
 
 
+def by_id_and_by_name(client, network):
+    """The SDK's word for a resource -> what makes one of the name."""
+    return {
+        "network": lambda name: client.create_network(name=name),
+        "subnet": lambda name: client.create_subnet(
+            name=name, network_id=client.create_network().id, ip_version=4, cidr="10.0.0.0/24"
+        ),
+        "subnet_pool": lambda name: client.create_subnet_pool(name=name, prefixes=["10.64.0.0/16"]),
+        "port": lambda name: client.create_port(name=name, network_id=network.id),
+        "router": lambda name: client.create_router(name=name),
+        "security_group": lambda name: client.create_security_group(name=name),
+    }
+
+
+def test_each_resource_by_id_and_by_name(network_client):
+    """Names are looked up by the client, which first tries whether it is an id; one that several have is refused."""
+    client = network_client
+    for kind, make in by_id_and_by_name(client, client.create_network()).items():
+        find, get, update, delete = (getattr(client, f"{verb}_{kind}") for verb in ("find", "get", "update", "delete"))
+        one, twins = make("one"), [make("twin"), make("twin")]
+        assert find("one").id == find(one.id).id == get(one.id).id == one.id, kind
+        assert update(find("one"), description="by name").description == "by name", kind
+        assert update(one.id, description="by id").description == get(one.id).description == "by id", kind
+        assert {each.id for each in getattr(client, f"{kind}s")(name="twin")} == {twin.id for twin in twins}, kind
+        with pytest.raises(exceptions.DuplicateResource, match="twin"):
+            find("twin")
+        for act in (get, lambda name, kind=kind: getattr(client, f"update_{kind}")(name, description="x")):
+            with pytest.raises(exceptions.NotFoundException):
+                act("one")
+        assert find("nobody") is None, kind
+        with pytest.raises(exceptions.NotFoundException):
+            find("nobody", ignore_missing=False)
+        for each in (find("one"), twins[0].id, twins[1]):
+            delete(each, ignore_missing=False)
+        with pytest.raises(exceptions.NotFoundException):
+            delete(one.id, ignore_missing=False)
+        assert find("twin") is None, kind
+
+
 def test_pages(network_client):
     made = {network_client.create_network(name=f"n{number}").id for number in range(7)}
     assert {network.id for network in network_client.networks(limit=3)} == made

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+import re
 
 import openstack.connection
 import pytest
@@ -254,6 +256,8 @@ def test_agents_are_deleted_and_have_no_dhcp(shell, agents, private):
     # the SDK does not look at the answer: 404, as for any agent that serves no DHCP
     shell.do(f"network agent add network --dhcp {net1} private")
     assert shell.ok(f"network list --agent {net1}") == []
+    # nor here: 409, as it is not there
+    shell.do(f"network agent remove network --dhcp {net1} private")
     assert "No Agent found" in shell.fails("network agent show nothing")
     shell.do(f"network agent remove router --l3 {net1} r1")
     shell.do(f"network agent delete {net1} {agents['net2']}")
@@ -262,29 +266,57 @@ def test_agents_are_deleted_and_have_no_dhcp(shell, agents, private):
     shell.do(f"router delete {router['id']}")
 
 
-def test_tags_of_each_resource(shell, public, private):
-    made = {
-        "router": "router create",
-        "port": "port create --network private",
-        "security group": "security group create",
-        "subnet pool": "subnet pool create --pool-prefix 10.64.0.0/16",
-        "subnet": "subnet create --network public --subnet-range 192.0.2.0/24",
-    }
-    for kind, create in made.items():
-        red = shell.ok(f"{create} --tag red --tag big {kind.replace(' ', '-')}-red")
-        assert sorted(red["tags"]) == ["big", "red"]
-        name = red["name"]
-        shell.do(f"{kind} set --tag old {name}")
-        shell.do(f"{kind} unset --tag big {name}")
-        assert names(shell.ok(f"{kind} list --tags red,old")) == {name}
-        assert names(shell.ok(f"{kind} list --any-tags red,blue")) == {name}
-        assert name not in names(shell.ok(f"{kind} list --not-tags red,old"))
-        assert name not in names(shell.ok(f"{kind} list --not-any-tags red,blue"))
-        shell.do(f"{kind} unset --all-tag {name}")
-        assert shell.ok(f"{kind} show {name}")["tags"] == []
-        shell.do(f"{kind} delete {name}")
+#: a resource, as the command line calls it -> what makes one
+MADE = {
+    "network": "network create",
+    "subnet": "subnet create --network public --subnet-range 192.0.2.{}/29",
+    "subnet pool": "subnet pool create --pool-prefix 10.64.0.0/16",
+    "port": "port create --network private",
+    "router": "router create",
+    "security group": "security group create",
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_each_resource_by_id_and_by_name(shell, public, private, kind):
+    ranges = itertools.count(0, 8)
+
+    def make(name, options=""):
+        return shell.ok(f"{MADE[kind].format(next(ranges))} {options} {name}")
+
+    red = make("alone", "" if kind == "network" else "--tag red --tag big")
+    if kind == "network":
+        shell.do("network set --tag red --tag big alone")
+    shell.do(f"{kind} set --tag old alone")
+    shell.do(f"{kind} unset --tag big {red['id']}")
+    assert shell.ok(f"{kind} show alone") == shell.ok(f"{kind} show {red['id']}")
+    assert names(shell.ok(f"{kind} list --tags red,old")) == {"alone"}
+    # the fixtures' own are blue
+    assert "alone" in names(shell.ok(f"{kind} list --any-tags red,blue"))
+    assert "alone" not in names(shell.ok(f"{kind} list --not-tags red,old"))
+    assert "alone" not in names(shell.ok(f"{kind} list --not-any-tags red,blue"))
+    shell.do(f"{kind} unset --all-tag alone")
+    shell.do(f"{kind} set --name lone alone")
+    shell.do(f"{kind} set --description d lone")
+    shown = shell.ok(f"{kind} show lone")
+    assert (shown["id"], shown["description"], shown["tags"]) == (red["id"], "d", [])
+
+    twins = [make("twin")["id"], make("twin")["id"]]
+    for command in ("show twin", "set --description x twin", "delete twin"):
+        assert "More than one" in shell.fails(f"{kind} {command}"), command
+    for command in ("show nothing", "set --description x nothing", "delete nothing"):
+        assert re.search(r"No \w+ found for nothing", shell.fails(f"{kind} {command}")), command
+    shell.do(f"{kind} delete lone {' '.join(twins)}")
+    assert not {"lone", "twin"} & names(shell.ok(f"{kind} list"))
+
+
+def test_floating_ips_by_id_and_by_address(shell, public):
     floating = shell.ok("floating ip create --tag red public")
+    address = floating["floating_ip_address"]
     assert names(shell.ok("floating ip list --tags red"), "ID") == {floating["id"]}
+    shell.do(f"floating ip set --description d {address}")
+    assert shell.ok(f"floating ip show {address}") == shell.ok(f"floating ip show {floating['id']}")
+    assert "No FloatingIP found" in shell.fails("floating ip show 203.0.113.254")
     shell.do(f"floating ip delete {floating['id']}")
 
 

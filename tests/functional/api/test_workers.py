@@ -16,20 +16,24 @@ import sqlalchemy as sa
 
 from haqn.db import tables
 from haqn.db.session import Database
+from tests.emptied import empty
 from tests.etcd_cluster import free_ports
 from tests.eventually import eventually
 from tests.functional.api.server import Server
+from tests.functional.sql import DATABASES
 
 #: clients at the same time
 PARALLEL = 50
 
 
-@pytest.fixture(scope="session")
-def server(new_database, tmp_path_factory):
-    """haqn-api with three workers on each kind of database, and no etcd at all."""
-    (nobody,) = free_ports(1)
-    with Server(tmp_path_factory.mktemp("api"), [f"127.0.0.1:{nobody}"], url=new_database()) as server:
-        yield server
+@pytest.fixture(scope="module", params=DATABASES)
+def server(servers, request):
+    """haqn-api with three workers on each kind of database, and no etcd at all; others find it empty afterwards."""
+    server = servers(request.param)
+    yield server
+    database = Database(server.database_url)
+    empty(database)
+    database.close()
 
 
 def post(url, collection, headers=None, /, **attributes):
