@@ -3,7 +3,8 @@
 etcd has no quorum all the time; SQL takes no write in the second quarter; in the second half API, monitors, agents
 and all of etcd are dead. The forwarding host crashes in either half, and comes back. Exit status 1 unless no packet was
 lost but by the crashes, the API said what it did not know, what it accepted was carried out afterwards, and nothing
-moved.
+moved. What is lost while the machine itself stands still (a host that has no part in anything is silent for as long as
+adverts may be) is told and not judged.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from haqn.lab import etcdctl, faults, kernel, lookup, services
 from haqn.lab.chaos.inflict import database_file
 from haqn.lab.client import ApiError, Client
 from haqn.lab.cluster import Lab
-from haqn.lab.probe import Probe, ProbeResult, now_ms
+from haqn.lab.probe import Probe, ProbeResult, TargetResult, now_ms
 from haqn.lab.scenario import Scenario
 from haqn.lab.scenery import wait_for
 from haqn.lab.scoreboard import Scoreboard
@@ -38,6 +39,8 @@ _ROUTERS = 20
 _CRASH_GAP, _RETURN_GAP = 1000.0, 1000.0
 #: milliseconds between pings of the other routers
 _SELDOM = 50.0
+#: milliseconds: who hears no adverts for so long takes over, and what that may cost
+_STOOD_STILL, _STILL_GAP = 300.0, 1000.0
 #: seconds for which a crashed host is away
 _AWAY = 10.0
 #: seconds until the API admits that it knows nothing, and until all is as it was
@@ -77,13 +80,16 @@ class _Outage:
         self._scenario.route_to_tenant()
         self._others = [self._scenario.add_router(number) for number in range(1, _ROUTERS + 1)]
         self._addresses = [lookup.external_address(router) for router in self._others]
+        self._bystander = lab.spec.of_kind(Kind.COMPUTE)[0].address
         self._scenario.scenery.until_answered_outside(self._addresses)
         ports = client.find("port", device_id=self._scenario.router["id"])
         self._taps = [names.tap(port["id"]) for port in ports]
         #: when the outage began, on the probes' clock in seconds
         self._began = 0.0
-        #: moments (milliseconds of the probes) from and to which packets may be lost
+        #: moments (milliseconds of the probes) from and to which packets may be lost, because of a crash, or because
+        #: the machine stood still
         self._excused: list[tuple[float, float]] = []
+        self._paused: list[tuple[float, float]] = []
 
     def run(self, seconds: float) -> None:
         """All of it; `seconds` is how long etcd has no quorum."""
@@ -92,7 +98,9 @@ class _Outage:
         before = self._members()
         with ExitStack() as stack:
             both_ways = stack.enter_context(self._scenario.both_ways())
-            seldom = stack.enter_context(Probe(self._lab.host(EXTERNAL_HOST), self._addresses, interval_ms=_SELDOM))
+            outside = self._lab.host(EXTERNAL_HOST)
+            seldom = stack.enter_context(Probe(outside, self._addresses, interval_ms=_SELDOM))
+            aside = stack.enter_context(Probe(outside, [self._bystander], interval_ms=_SELDOM))
             time.sleep(1)
             began = self._began = time.monotonic()
             written = self._without_quorum(lambda part: _sleep_until(began + part * seconds))
@@ -101,6 +109,7 @@ class _Outage:
             self._come_back(every, written)
             outbound, inbound = both_ways.stop()
             others = seldom.stop()
+            self._note_pauses(*aside.stop().targets)
         self._board.say(f"etcd was without a quorum for {lasted:.0f} s")
         self._judge("VM -> external", outbound)
         self._judge("external -> router, VM", inbound)
@@ -181,17 +190,30 @@ class _Outage:
 
     # -- looks ----------------------------------------------------------------------------
 
+    def _note_pauses(self, bystander: TargetResult) -> None:
+        pauses = bystander.gaps(_STOOD_STILL)
+        self._paused = [(start, start + length + _STILL_GAP) for start, length in pauses]
+        longest = max((length for _, length in pauses), default=0.0)
+        self._board.say(f"the machine stood still {len(pauses)} times, for {longest:.0f} ms at the most")
+        self._board.exactly("a host that has no part in this answered in the end", bystander.answered, wanted=True)
+
     def _judge(self, way: str, result: ProbeResult) -> None:
         lost = [
             echo
             for target in result.targets
             for echo, answer in target.echoes
-            if answer is None and not any(start <= echo <= end for start, end in self._excused)
+            if answer is None and not _is_within(echo, self._excused)
         ]
+        still = [echo for echo in lost if _is_within(echo, self._paused)]
+        if still:
+            self._board.say(f"    {way}: {len(still)} lost when the machine stood still, which are not counted")
+            lost = [echo for echo in lost if not _is_within(echo, self._paused)]
         if lost:
             at = sorted({round(echo / 1000 - self._began) for echo in lost})
             self._board.say(f"    lost in these seconds of the outage: {', '.join(map(str, at))}")
-        self._board.at_most(f"{way}, crashes and returns: largest gap", result.largest_gap_ms, _CRASH_GAP, "ms")
+        gaps = [gap for target in result.targets for gap in target.gaps()]
+        largest = max((length for start, length in gaps if not _is_within(start + length, self._paused)), default=0.0)
+        self._board.at_most(f"{way}, crashes and returns: largest gap", largest, _CRASH_GAP, "ms")
         self._board.exactly(f"{way}, of {result.sent} packets lost otherwise", len(lost), 0)
         self._board.exactly(f"{way}: answered in the end", result.all_answered, wanted=True)
 
@@ -248,6 +270,10 @@ class _Outage:
             yield
         finally:
             connection.close()
+
+
+def _is_within(moment: float, times: list[tuple[float, float]]) -> bool:
+    return any(start <= moment <= end for start, end in times)
 
 
 def _sleep_until(moment: float) -> None:

@@ -56,17 +56,20 @@ class TargetResult:
 
     @property
     def largest_gap(self) -> tuple[float, float]:
-        """(when it began, how long it was) of the longest time without an answer, both in milliseconds.
+        """(when it began, how long it was) of the longest time without an answer, both in milliseconds."""
+        return max(self.gaps(), key=lambda gap: gap[1], default=(self.echoes[0][0] if self.echoes else 0.0, 0.0))
+
+    def gaps(self, longer_than_ms: float = 0.0) -> list[tuple[float, float]]:
+        """(when it began, how long it was) of each time without an answer, both in milliseconds.
 
         The first sending and the end count as answers, so that silence at either end is seen.
         """
         if not self.echoes:
-            return 0.0, 0.0
+            return []
         answers = {moment for _, moment in self.echoes if moment is not None}
         end = max(self.echoes[-1][0], *answers, self.echoes[0][0])
         moments = sorted({self.echoes[0][0], *answers, end})
-        gaps = ((start, end - start) for start, end in itertools.pairwise(moments))
-        return max(gaps, key=lambda gap: gap[1], default=(moments[0], 0.0))
+        return [(start, end - start) for start, end in itertools.pairwise(moments) if end - start > longer_than_ms]
 
     @property
     def largest_gap_ms(self) -> float:

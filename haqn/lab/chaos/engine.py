@@ -36,6 +36,9 @@ _WRITTEN = 45.0
 _RECENT = 2000.0
 #: seconds for which two hosts let a router's frames pass
 _WORTH_TELLING = 0.5
+#: milliseconds for which a host that has no part in anything may be silent: who hears no adverts for so long takes over
+#: (three, and the skew), so that nothing is promised any more about what is quick
+_STOOD_STILL = 300.0
 
 
 class Engine:
@@ -77,13 +80,13 @@ class Engine:
             text = f"step {number}/{len(steps)}: {step}"
             others = self._in_force - ({step.fault} if isinstance(step, Heal) else set())
             self._log.say(f"{text}{'; in force: ' + ', '.join(sorted(map(str, others))) if others else ''}")
-            before = len(self._log.violations)
+            before = len(self._log.violations), len(self._log.doubts)
             changed = not isinstance(step, Calm)
             if isinstance(step, Calm):
                 self._be_calm()
             else:
                 self._change(step)
-            if isinstance(step, Inflict) and len(self._log.violations) == before:
+            if isinstance(step, Inflict) and (len(self._log.violations), len(self._log.doubts)) == before:
                 self.survived += 1
         if self._in_force:
             raise HaqnError(f"cannot end with faults in force: {self._in_force}")
@@ -106,8 +109,12 @@ class Engine:
             time.sleep(_CALM)
         finally:
             results = pings.stop()
-        self._check_pings(promises, results, began_monotonic)
-        self._check_gates(promises, began)
+        still = pings.stood_still
+        if still > _STOOD_STILL:
+            self._log.say(f"  the machine stood still for {still:.0f} ms")
+        too_slow = self._log.violation if still <= _STOOD_STILL else self._log.doubt
+        self._check_pings(promises, results, began_monotonic, too_slow)
+        self._check_gates(promises, began, too_slow)
         self._check_flows(promises, flows_before, asked)
         self._check_writes(began)
 
@@ -204,7 +211,11 @@ class Engine:
     # -- checking -----------------------------------------------------------------------------
 
     def _check_pings(
-        self, promises: Mapping[str, Promise], results: Mapping[str, list[TargetResult]], began: float
+        self,
+        promises: Mapping[str, Promise],
+        results: Mapping[str, list[TargetResult]],
+        began: float,
+        too_slow: Callable[[str], None],
     ) -> None:
         worst = ""
         largest = 0.0
@@ -219,7 +230,7 @@ class Engine:
                     continue
                 if gap > one.gap * 1000 * self._slack:
                     after = start / 1000 - began
-                    self._log.violation(
+                    too_slow(
                         f"{name}: {target.target} did not answer for {gap:.0f} ms, from {after:.1f} s of the step on"
                         f" ({one.gap:g} s are allowed)"
                     )
@@ -246,7 +257,7 @@ class Engine:
         if waiting and not self._until(answer, began, max(waiting.values())):
             self._log.violation(f"{', '.join(waiting)} did not answer at the end of the step, nor since then")
 
-    def _check_gates(self, promises: Mapping[str, Promise], began: float) -> None:
+    def _check_gates(self, promises: Mapping[str, Promise], began: float, too_slow: Callable[[str], None]) -> None:
         looks = self._gates.since(began - 1.0)
         sightings = self._frames.since(began - 0.5)
         for router, taps in self._world.taps.items():
@@ -257,7 +268,7 @@ class Engine:
                 f" from {overlap.began - began:.1f} s of the step on"
             )
             if limit is not None and overlap.seconds > limit * self._slack:
-                self._log.violation(f"{text} ({limit:g} s are allowed)")
+                too_slow(f"{text} ({limit:g} s are allowed)")
             elif overlap.seconds > _WORTH_TELLING:
                 self._log.say(f"  {text}")
             strays = timeline.stray(looks, [one for one in sightings if one.mac in taps], taps)

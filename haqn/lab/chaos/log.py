@@ -15,6 +15,8 @@ class Log:
         self._file: TextIO = file.open("w")
         self._began = time.monotonic()
         self.violations: list[str] = []
+        #: what was too slow while the machine stood still
+        self.doubts: list[str] = []
 
     def say(self, text: str) -> None:
         """One line."""
@@ -28,6 +30,11 @@ class Log:
         """An invariant did not hold."""
         self.violations.append(text)
         self.say(f"VIOLATION: {text}")
+
+    def doubt(self, text: str) -> None:
+        """Something was too slow, and so was everything else."""
+        self.doubts.append(text)
+        self.say(f"NOT JUDGED: {text}")
 
     def close(self) -> None:
         self._file.close()

@@ -37,6 +37,8 @@ class Outcome:
     #: faults that were inflicted without a violation in their steps
     survived: int
     violations: list[str]
+    #: what was too slow while the machine stood still, which says nothing about haqn
+    doubts: list[str]
 
 
 def run(lab: Lab, plan: Plan) -> Outcome:
@@ -52,8 +54,11 @@ def run(lab: Lab, plan: Plan) -> Outcome:
             engine.play(script.write(plan.seed, hosts, plan.faults), time.monotonic() + plan.seconds)
         finally:
             engine.close()
-        log.say(f"{engine.survived} faults survived, {len(log.violations)} violations (seed {plan.seed})")
-        return Outcome(engine.survived, list(log.violations))
+        log.say(
+            f"{engine.survived} faults survived, {len(log.violations)} violations, {len(log.doubts)} not judged because"
+            f" the machine stood still (seed {plan.seed})"
+        )
+        return Outcome(engine.survived, list(log.violations), list(log.doubts))
     finally:
         if not plan.keep:
             lab.destroy()

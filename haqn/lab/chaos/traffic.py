@@ -13,7 +13,7 @@ from haqn.lab.chaos import stream
 from haqn.lab.cluster import Lab
 from haqn.lab.host import Host
 from haqn.lab.probe import Probe, ProbeResult, TargetResult
-from haqn.lab.spec import EXTERNAL_HOST
+from haqn.lab.spec import EXTERNAL_HOST, Kind
 from haqn.lab.vms import Vm
 
 #: milliseconds
@@ -37,12 +37,16 @@ class Routed:
 
 
 class Pings:
-    """Pings through all routers, from now on until `stop`."""
+    """Pings through all routers, from now on until `stop`; and to a host that no fault is about, past all routers."""
 
     def __init__(self, lab: Lab, routed: list[Routed]) -> None:
         self._routed = routed
         self._gateway = lab.spec.external_gateway
-        inward = [address for one in routed for address in one.addresses]
+        self._bystander = lab.spec.of_kind(Kind.COMPUTE)[0].address
+        #: milliseconds for which the bystander did not answer, known after `stop`: neither haqn nor a fault is in that
+        #: way, so it is the machine that all of the lab runs on that stood still
+        self.stood_still = 0.0
+        inward = [self._bystander, *(address for one in routed for address in one.addresses)]
         self._inward = Probe(lab.host(EXTERNAL_HOST), inward, interval_ms=_INTERVAL)
         self._outward = {
             one.name: Probe(lab.host(one.vm.host), [self._gateway], namespace=one.vm.namespace, interval_ms=_INTERVAL)
@@ -53,6 +57,9 @@ class Pings:
     def stop(self) -> dict[str, list[TargetResult]]:
         """Router name -> what became of the pings through it."""
         inward = {target.target: target for target in self._inward.stop().targets}
+        if not inward[self._bystander].received:
+            raise HostError(f"cannot tell whether the machine stood still: {self._bystander} never answered")
+        self.stood_still = inward[self._bystander].largest_gap_ms
         outward = {name: probe.stop() for name, probe in self._outward.items()}
         nothing = ProbeResult(())
         return {

@@ -31,6 +31,13 @@ def test_silence_at_the_ends_is_a_gap(received: tuple[float | None, ...], gap: f
     assert echoes(*received).largest_gap_ms == gap
 
 
+def test_each_silence_is_found_that_is_long_enough() -> None:
+    result = echoes(1, None, None, 16, 21, None, None, None, 41)
+    assert result.gaps(12) == [(1, 15), (21, 20)]
+    assert result.gaps(15) == [(21, 20)]
+    assert echoes().gaps() == []
+
+
 def test_answers_out_of_order_make_no_gap() -> None:
     assert echoes(16, 6, 11, 16).largest_gap_ms == 6
 
