@@ -1,32 +1,27 @@
 """The loop of haqn-agent: level-based, so that a lost event heals with the next look.
 
-Desired documents -> what is left to do -> pairs, bridges, routers, taps -> reports. Never in the failover path:
-it may be stopped, killed or replaced at any moment.
+Desired documents -> what is left to do -> pairs, bridges, routers, taps (`carrier`) -> reports. Never in the failover
+path: it may be stopped, killed or replaced at any moment.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from haqn.agent import desired as desired_module
 from haqn.agent import diff, names
 from haqn.agent.audit import Audit
 from haqn.agent.backend import NetworkDriver, PairDriver, PortDriver, RouterDriver
+from haqn.agent.carrier import LOOK_AGAIN, Carrier
 from haqn.agent.desired import Desired
 from haqn.agent.diff import Key
 from haqn.agent.extensions import Extensions
-from haqn.agent.newcomers import Newcomers
-from haqn.agent.routers import Built
-from haqn.agent.work import MustWait, Work
 from haqn.clock import Clock
 from haqn.documents import (
     DESIRED_KINDS,
-    DesiredDocument,
     NetworkDocument,
     PairReport,
     PortDocument,
@@ -40,12 +35,6 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between looks at what cannot wake the loop: keepalived's health
 _TICK = 1.0
-#: seconds until the next look at what waits: a tap that is not there, a gate that is not open, what the leader asked
-_LOOK_AGAIN = 0.25
-
-
-#: changes that are named in the log
-_NAMED_CHANGES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +43,6 @@ class Status:
 
     sync: SyncReport
     pairs: tuple[PairReport, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a worker thread has to say about a router."""
-
-    key: Key
-    document: RouterDocument | None
-    future: Future[Built | None]
-    #: nothing should have been left to do
-    audit: bool
 
 
 def _by_kind(keys: frozenset[Key]) -> dict[str, list[Key]]:
@@ -103,17 +81,14 @@ class AgentService:
         self._clock = clock
         self._extensions = extensions
         self._on_step = on_step
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="router")
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._desired = Desired()
-        self._work = Work()
-        self._rows: dict[str, Mapping[int, tuple[str, ...]]] = {}
+        self._carrier = Carrier(routers=routers, pairs=pairs, workers=workers, clock=clock, wake=self._wake.set)
+        self._work = self._carrier.work
         self._status: Status | None = None
         self._next_tick = 0.0
         self._audit = Audit(audit_interval / _TICK)
-        self._newcomers = Newcomers()
 
     # -- called from other threads -----------------------------------------------------------
 
@@ -150,7 +125,7 @@ class AgentService:
                 LOG.exception("a step failed; the next one looks at everything again")
                 self._stop.wait(_TICK)
             self._wake.wait(self._pause())
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._carrier.close()
 
     def adopt(self) -> None:
         """Note what runs on the host, so that it is undone if a complete listing does not want it; make ready."""
@@ -164,7 +139,7 @@ class AgentService:
 
     def step(self) -> None:
         """One look at everything."""
-        self._collect()
+        self._carrier.collect()
         now = self._clock.monotonic()
         ticks = now >= self._next_tick
         if ticks:
@@ -176,23 +151,23 @@ class AgentService:
         self._read_desired()
         todo = diff.todo(self._desired, self._work.applied)
         change, remove = _by_kind(todo.change), _by_kind(todo.remove)
-        self._do_pairs(change["pairs"], remove["pairs"])
+        self._carrier.do_pairs(change["pairs"] + remove["pairs"], self._desired)
         for key in change["networks"]:
-            self._do(key, self._networks.apply, NetworkDocument)
-        open_pairs = self._open_pairs()
+            self._carrier.do(key, self._desired.documents[key], self._networks.apply)
+        open_pairs = self._carrier.open_pairs()
         for key in change["routers"] + remove["routers"]:
-            self._submit(key, open_pairs)
+            self._carrier.submit(key, self._desired, open_pairs)
         for key in change["ports"]:
-            self._do(key, self._ports.apply, PortDocument)
+            self._carrier.do(key, self._desired.documents[key], self._ports.apply)
         if ticks:
             self._look_again()
-        self._newcomers.repeat(open_pairs.masters, now)
+        self._carrier.tell_newcomers(open_pairs)
         for key in remove["ports"]:
-            self._undo(key, self._ports.remove)
+            self._carrier.undo(key, self._ports.remove)
         # a bridge goes after the ports of the routers that are going
         if not self._work.in_flight:
             for key in remove["networks"]:
-                self._undo(key, self._networks.remove)
+                self._carrier.undo(key, self._networks.remove)
         self._publish(todo)
         built = (document for document in self._work.applied.values() if isinstance(document, RouterDocument))
         self._extensions.look(built, open_pairs.masters)
@@ -212,18 +187,19 @@ class AgentService:
         for key in keys:
             document = documents[key]
             if isinstance(document, NetworkDocument):
-                self._do(key, self._networks.apply, NetworkDocument)
+                self._carrier.do(key, document, self._networks.apply)
             elif isinstance(document, PortDocument):
-                self._do(key, self._ports.apply, PortDocument)
+                self._carrier.do(key, document, self._ports.apply)
             elif isinstance(document, RouterDocument) and self._work.may_start(key, self._clock.monotonic()):
-                self._build(key, document, audit=True)
+                self._carrier.build(key, document, self._desired, audit=True)
 
     def _pause(self) -> float:
         now = self._clock.monotonic()
         pauses = [max(0.0, self._next_tick - now)]
-        pauses += [due for due in (self._work.next_retry(now), self._newcomers.next_due(now)) if due is not None]
+        if (due := self._carrier.next_due(now)) is not None:
+            pauses.append(due)
         if self._pairs is not None and self._pairs.is_busy():
-            pauses.append(_LOOK_AGAIN)
+            pauses.append(LOOK_AGAIN)
         return min(pauses)
 
     def _read_desired(self) -> None:
@@ -252,142 +228,6 @@ class AgentService:
         for key, document in self._work.applied.items():
             if isinstance(document, RouterDocument) and network_id in {port.network_id for port in ports_of(document)}:
                 self._work.applied[key] = None
-
-    # -- carrying out -------------------------------------------------------------------------
-
-    def _do(self, key: Key, apply: Callable[..., object], kind: type[DesiredDocument]) -> bool:
-        """Carry out one document in this thread. True: done."""
-        document = self._desired.documents[key]
-        if not isinstance(document, kind) or not self._work.may_start(key, self._clock.monotonic()):
-            return False
-        try:
-            finished = apply(document)
-        except (HaqnError, OSError) as error:
-            self._fail(key, error)
-            return False
-        if finished is False:
-            self._work.wait(key, self._clock.monotonic() + _LOOK_AGAIN)
-            return False
-        self._work.done(key, document)
-        return True
-
-    def _undo(self, key: Key, remove: Callable[[str], None]) -> None:
-        if not self._work.may_start(key, self._clock.monotonic()):
-            return
-        try:
-            remove(key[1])
-        except (HaqnError, OSError) as error:
-            self._fail(key, error)
-        else:
-            self._work.removed(key)
-
-    def _fail(self, key: Key, error: Exception) -> None:
-        LOG.warning("%s %s: %s", *key, error)
-        if key in self._work.applied:
-            self._work.applied[key] = None
-        self._work.failed(key, str(error), self._clock.monotonic())
-
-    def _do_pairs(self, change: list[Key], remove: list[Key]) -> None:
-        keys = change + remove
-        ready = [key for key in keys if self._work.may_start(key, self._clock.monotonic())]
-        if self._pairs is None or not ready:
-            return
-        now = self._clock.monotonic()
-        try:
-            errors = self._pairs.apply(self._desired.pairs(), holding=self._desired.holding)
-        except MustWait as reason:
-            LOG.debug("pairs wait: %s", reason)
-            for key in keys:
-                self._work.wait(key, now + _LOOK_AGAIN)
-        else:
-            for key in keys:
-                document = self._desired.documents.get(key)
-                if key[1] in errors:
-                    self._work.failed(key, errors[key[1]], now)
-                elif document is not None:
-                    self._work.done(key, document)
-                else:
-                    self._work.removed(key)
-        # a router may be older here than its pair: what the pair is to announce is known already
-        self._write_rows()
-
-    def _submit(self, key: Key, open_pairs: diff.OpenPairs) -> None:
-        now = self._clock.monotonic()
-        if not self._work.may_start(key, now):
-            return
-        document = self._desired.documents.get(key)
-        present = self._work.applied.get(key)
-        if isinstance(document, RouterDocument):
-            if isinstance(present, RouterDocument) and diff.router_must_wait(present, document, open_pairs):
-                self._work.wait(key, now + _LOOK_AGAIN)
-                return
-            self._build(key, document, audit=False)
-        else:
-            self._work.in_flight.add(key)
-            removal: Future[Built | None] = self._executor.submit(self._routers.remove, key[1])
-            removal.add_done_callback(lambda done: self._finish(Outcome(key, None, done, audit=False)))
-
-    def _build(self, key: Key, document: RouterDocument, *, audit: bool) -> None:
-        used = {port.network_id for port in ports_of(document)}
-        networks = {network_id: found for network_id in used if (found := self._desired.network(network_id))}
-        self._work.in_flight.add(key)
-        future: Future[Built | None] = self._executor.submit(self._routers.apply, document, networks, self._open_pairs)
-        future.add_done_callback(lambda done: self._finish(Outcome(key, document, done, audit=audit)))
-
-    def _open_pairs(self) -> diff.OpenPairs:
-        return self._pairs.open_pairs() if self._pairs is not None else diff.OpenPairs()
-
-    def _finish(self, outcome: Outcome) -> None:
-        self._outcomes.put(outcome)
-        self._wake.set()
-
-    def _collect(self) -> None:
-        """Take in what the workers have finished; write what is to be announced; announce what is new and open."""
-        new: dict[int, list[str]] = {}
-        touched = False
-        while not self._outcomes.empty():
-            outcome = self._outcomes.get()
-            self._work.in_flight.discard(outcome.key)
-            try:
-                built = outcome.future.result()
-            except MustWait as reason:
-                LOG.debug("router %s waits: %s", outcome.key[1], reason)
-                self._work.wait(outcome.key, self._clock.monotonic() + _LOOK_AGAIN)
-            except (HaqnError, OSError) as error:
-                self._fail(outcome.key, error)
-            except Exception as error:
-                LOG.exception("router %s: unexpected", outcome.key[1])
-                self._work.failed(outcome.key, f"unexpected: {error!r}", self._clock.monotonic())
-            else:
-                touched = True
-                if built is None or outcome.document is None:
-                    self._rows.pop(outcome.key[1], None)
-                    self._work.removed(outcome.key)
-                    continue
-                if outcome.audit and built.changes:
-                    LOG.warning(
-                        "router %s was not as it was made: %s",
-                        outcome.key[1],
-                        "; ".join(built.changes[:_NAMED_CHANGES]),
-                    )
-                self._rows[outcome.key[1]] = built.rows
-                for group, lines in built.new_rows.items():
-                    new.setdefault(group, []).extend(lines)
-                self._work.done(outcome.key, outcome.document)
-        if touched:
-            self._write_rows()
-            self._newcomers.tell(new, self._open_pairs().masters, self._clock.monotonic())
-
-    def _write_rows(self) -> None:
-        if self._pairs is None:
-            return
-        by_group: dict[int, list[str]] = {}
-        for router_id in sorted(self._rows):
-            for group, rows in self._rows[router_id].items():
-                by_group.setdefault(group, []).extend(rows)
-        # what runs since before this agent's start and was not looked at yet must be announced, too
-        adopting = any(key[0] == "routers" and document is None for key, document in self._work.applied.items())
-        self._pairs.write_rows(by_group, keep_others=adopting)
 
     # -- reporting ------------------------------------------------------------------------------
 
