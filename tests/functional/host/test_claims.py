@@ -10,28 +10,19 @@ from pathlib import Path
 import pytest
 
 from haqn import templating
-from haqn.agent.pairs import Pairs, PairsSettings, make_gate
-from haqn.documents import PairDocument
+from haqn.agent.pairs import make_gate
 from haqn.failover.consumer import Consumer
 from haqn.failover.gate import Gate
 from haqn.failover.moves import Moves
 from haqn.failover.state import StateDirectory
-from haqn.model import FIRST_PAIR_ID, Role, VrrpState
+from haqn.model import FIRST_PAIR_ID, VrrpState
+from tests.functional.host.alone import LONG_LEASE_MS, make_pairs, pair
 from tests.isolated import isolated
 
 pytestmark = pytest.mark.functional
 
 MAC = "fa:16:3e:00:00:01"
-LEASE_MS = 600_000
-PAIR = PairDocument(
-    pair_id=FIRST_PAIR_ID,
-    vr_id=1,
-    role=Role.ACTIVE,
-    epoch=1,
-    settled=False,
-    peer_host="nobody",
-    peer_address="192.0.2.2",
-)
+PAIR = pair()
 
 
 def run(command: str) -> str:
@@ -74,7 +65,7 @@ def test_a_takeover_is_claimed_again_for_as_long_as_the_gate_is_open(tmp_path: P
     directory = StateDirectory(str(tmp_path))
     directory.write_role(FIRST_PAIR_ID, 1)
     directory.write_rows(FIRST_PAIR_ID, [row])
-    consumer = Consumer(directory, LEASE_MS, str(tmp_path / "agent.sock"))
+    consumer = Consumer(directory, LONG_LEASE_MS, str(tmp_path / "agent.sock"))
     with Gate() as gate, socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire:
         consumer.handle([(FIRST_PAIR_ID, "MASTER")])
         assert port_of_router() == "router"
@@ -103,7 +94,7 @@ def test_who_forwards_speaks_again_when_somebody_else_has_spoken_for_its_routers
     directory = StateDirectory(str(tmp_path))
     directory.write_role(FIRST_PAIR_ID, 1)
     directory.write_rows(FIRST_PAIR_ID, [row])
-    consumer, moves = Consumer(directory, LEASE_MS, str(tmp_path / "agent.sock")), Moves()
+    consumer, moves = Consumer(directory, LONG_LEASE_MS, str(tmp_path / "agent.sock")), Moves()
     now = 0.0
 
     def look() -> None:
@@ -137,7 +128,7 @@ def test_two_that_both_go_on_do_not_take_the_traffic_in_turns_for_ever(tmp_path:
     directory = StateDirectory(str(tmp_path))
     directory.write_observed(FIRST_PAIR_ID, "MASTER")
     directory.write_rows(FIRST_PAIR_ID, [f"7 uplink {MAC} 198.18.0.7"])
-    consumer = Consumer(directory, LEASE_MS, str(tmp_path / "agent.sock"), clock=lambda: now)
+    consumer = Consumer(directory, LONG_LEASE_MS, str(tmp_path / "agent.sock"), clock=lambda: now)
     spoken = 0
     for _ in range(300):
         now += 1.0
@@ -152,32 +143,16 @@ def test_two_that_both_go_on_do_not_take_the_traffic_in_turns_for_ever(tmp_path:
     consumer.close()
 
 
-def pairs_of_host(path: Path) -> Pairs:
-    return Pairs(
-        PairsSettings(
-            run_path=path,
-            state_path=path,
-            host="net1",
-            ha_address="192.0.2.1",
-            ha_interface="uplink",
-            uplinks=(),
-            gate_lease_ms=LEASE_MS,
-            python="/usr/bin/python3",
-        ),
-        templating.environment(),
-    )
-
-
 @isolated
 def test_a_contest_that_is_over_is_claimed_on_this_hosts_own_bridges(tmp_path: Path):
     """They have learnt from the other member what switches have: frames for the router would be sent to it."""
     row = make_row()
-    pairs = pairs_of_host(tmp_path)
+    pairs = make_pairs(tmp_path, "uplink")
     pairs.state.write_role(FIRST_PAIR_ID + 1, 0)  # of a pair without a document: keepalived is left alone
     pairs.state.write_observed(FIRST_PAIR_ID, VrrpState.MASTER)
     pairs.state.write_rows(FIRST_PAIR_ID, [row])
     with Gate() as gate:
-        gate.open(FIRST_PAIR_ID, LEASE_MS)
+        gate.open(FIRST_PAIR_ID, LONG_LEASE_MS)
         learn_from_outside()
         for document in (dataclasses.replace(PAIR, peer_master="2026-01-02T03:04:05.678Z"), PAIR):
             assert pairs.apply([document], holding=True) == {}
@@ -189,11 +164,11 @@ def test_a_contest_that_is_over_is_claimed_on_this_hosts_own_bridges(tmp_path: P
 @isolated
 def test_a_pair_whose_gate_has_run_out_is_not_open_whatever_keepalived_has_said(tmp_path: Path):
     row = make_row()
-    pairs = pairs_of_host(tmp_path)
+    pairs = make_pairs(tmp_path, "uplink")
     pairs.state.write_observed(FIRST_PAIR_ID, VrrpState.MASTER)
     pairs.state.write_rows(FIRST_PAIR_ID, [row])
     with Gate() as gate:
-        gate.open(FIRST_PAIR_ID, LEASE_MS)
+        gate.open(FIRST_PAIR_ID, LONG_LEASE_MS)
         assert pairs.open_pairs().masters == {FIRST_PAIR_ID}
         gate.close(FIRST_PAIR_ID)
         assert pairs.open_pairs().masters == frozenset()

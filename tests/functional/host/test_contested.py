@@ -8,25 +8,17 @@ from pathlib import Path
 import pytest
 
 from haqn import templating
-from haqn.agent.pairs import Pairs, PairsSettings, make_gate
-from haqn.documents import PairDocument
+from haqn.agent.pairs import Pairs, make_gate
 from haqn.failover.announce import SWITCHES_ONLY, Row, announce, frame
 from haqn.failover.gate import Gate
-from haqn.model import FIRST_PAIR_ID, Role, VrrpState
+from haqn.model import FIRST_PAIR_ID, VrrpState
+from tests.functional.host.alone import LONG_LEASE_MS, make_pairs, pair
 from tests.isolated import isolated
 
 pytestmark = pytest.mark.functional
 
 ROW = "7 up0 fa:16:3e:00:00:01 198.18.0.7"
-PAIR = PairDocument(
-    pair_id=FIRST_PAIR_ID,
-    vr_id=1,
-    role=Role.ACTIVE,
-    epoch=1,
-    settled=False,
-    peer_host="nobody",
-    peer_address="192.0.2.2",
-)
+PAIR = pair()
 #: more often than is ever announced
 STEPS = 10
 #: a frame that the test sends after all others
@@ -54,17 +46,7 @@ def test_routers_are_announced_when_a_contest_is_over_and_the_gate_is_open(tmp_p
     for command in ("link add up0 type veth peer name far0", "link set far0 up", "link set up0 up"):
         subprocess.run(["ip", *command.split()], check=True)
     make_gate(templating.environment())
-    settings = PairsSettings(
-        run_path=tmp_path,
-        state_path=tmp_path,
-        host="net1",
-        ha_address="192.0.2.1",
-        ha_interface="up0",
-        uplinks=(),
-        gate_lease_ms=600_000,
-        python="/usr/bin/python3",
-    )
-    pairs = Pairs(settings, templating.environment())
+    pairs = make_pairs(tmp_path, "up0")
     pairs.state.write_role(FIRST_PAIR_ID + 1, 0)  # of a pair without a document: reason to hold
     pairs.state.write_observed(FIRST_PAIR_ID, VrrpState.MASTER)
     pairs.state.write_rows(FIRST_PAIR_ID, [ROW])
@@ -72,7 +54,7 @@ def test_routers_are_announced_when_a_contest_is_over_and_the_gate_is_open(tmp_p
         wire.bind(("far0", 0x0806))
         wire.settimeout(30)
         if open_again:
-            gate.open(FIRST_PAIR_ID, settings.gate_lease_ms)
+            gate.open(FIRST_PAIR_ID, LONG_LEASE_MS)
         frames = announced(pairs, wire)
         assert pairs.daemon.pid() is None
     _, announcement = frame(Row.parse(ROW), SWITCHES_ONLY)

@@ -12,32 +12,20 @@ from pathlib import Path
 import pytest
 
 from haqn import templating
-from haqn.agent.pairs import Pairs, PairsSettings, make_gate
+from haqn.agent.pairs import Pairs, make_gate
 from haqn.agent.work import MustWait
 from haqn.documents import PairDocument
 from haqn.failover import refresh
 from haqn.keepalived import config, program
 from haqn.lab import command, kernel
-from haqn.model import Role
+from haqn.model import FIRST_PAIR_ID
 from tests.eventually import eventually
+from tests.functional.host.alone import make_pairs, pair
 from tests.isolated import isolated
 
 pytestmark = pytest.mark.functional
 
-FIRST = 65536
-
-
-def pair(number: int, *, epoch: int = 1, settled: bool = False) -> PairDocument:
-    """A pair whose peer does not exist."""
-    return PairDocument(
-        pair_id=FIRST + number,
-        vr_id=number + 1,
-        role=Role.ACTIVE,
-        epoch=epoch,
-        settled=settled,
-        peer_host="nobody",
-        peer_address="192.0.2.2",
-    )
+FIRST = FIRST_PAIR_ID
 
 
 @contextlib.contextmanager
@@ -48,19 +36,7 @@ def pairs_of_host(path: Path, python: str = "/usr/bin/python3") -> Iterator[Pair
         subprocess.run(["ip", "address", "add", "192.0.2.1/24", "dev", "eth0"], check=True)
         subprocess.run(["ip", "link", "set", "eth0", "up"], check=True)
     make_gate(templating.environment())
-    pairs = Pairs(
-        PairsSettings(
-            run_path=path,
-            state_path=path,
-            host="net1",
-            ha_address="192.0.2.1",
-            ha_interface="eth0",
-            uplinks=(),
-            gate_lease_ms=3000,
-            python=python,
-        ),
-        templating.environment(),
-    )
+    pairs = make_pairs(path, "eth0", gate_lease_ms=3000, python=python)
     try:
         yield pairs
     finally:

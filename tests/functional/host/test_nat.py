@@ -242,7 +242,8 @@ def test_without_a_floating_ip_nothing_is_left_of_it():
         (lines,) = back.new_rows.values()
         assert [line.split()[3] for line in lines] == [TWO]
         # as the agent does: somebody has asked for it in vain a moment ago
-        assert announce.tell_neighbours([announce.Row.parse(line) for line in lines]) == 1
+        with announce.Announcer() as announcer:
+            assert announcer.tell_neighbours([announce.Row.parse(line) for line in lines]) == 1
         assert reaches(TWO)
         host.routers.apply(dataclasses.replace(ROUTER, enable_snat=False), networks, diff.OpenPairs)
         assert reaches(WORLD, namespace="vm1"), "floating IPs need no source NAT"

@@ -1,5 +1,6 @@
 """Neighbours are told of new addresses, those of the same bridge, too: a few times, and where they may speak."""
 
+import contextlib
 import socket
 import subprocess
 
@@ -36,10 +37,12 @@ def test_new_addresses_are_told_three_times_where_they_may_speak():
         ip(f"link set {name} master bridge up")
         ip(f"link set {name}-end up")
     line = f"{socket.if_nametoindex('router')} - fa:16:3e:00:00:01 {ADDRESS}"
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as listener:
+    with (
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as listener,
+        contextlib.closing(Newcomers()) as newcomers,
+    ):
         listener.bind(("neighbour-end", 0x0806))
         listener.settimeout(0.3)
-        newcomers = Newcomers()
         newcomers.tell({UNGATED_GROUP: [line]}, masters=(), now=100.0)
         assert heard(listener) == 1
         counts = []

@@ -11,7 +11,8 @@ from haqn.documents import PairDocument
 from haqn.keepalived.config import virtual_address
 from haqn.model import Role, VrrpState
 from tests.eventually import eventually
-from tests.functional.host.test_failover import FIRST, apply, open_gates, pair, pairs_of_host
+from tests.functional.host.alone import pair
+from tests.functional.host.test_failover import FIRST, apply, open_gates, pairs_of_host
 from tests.isolated import isolated
 
 pytestmark = pytest.mark.functional
