@@ -22,11 +22,17 @@ class Newcomers:
 
     def __init__(self) -> None:
         self._again: list[tuple[float, Lines]] = []
+        self._announcer: announce.Announcer | None = None
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        if self._announcer is not None:
+            self._announcer.close()
 
     def tell(self, lines: Lines, masters: Collection[int], now: float) -> None:
         """`masters`: the pairs whose gate is open here."""
         if any(lines.values()):
-            _tell(lines, masters)
+            self._tell(lines, masters)
             self._again += [(now + delay, lines) for delay in _AGAIN]
 
     def repeat(self, masters: Collection[int], now: float) -> None:
@@ -34,15 +40,15 @@ class Newcomers:
         due = [lines for at, lines in self._again if at <= now]
         self._again = [entry for entry in self._again if entry[0] > now]
         for lines in due:
-            _tell(lines, masters)
+            self._tell(lines, masters)
 
     def next_due(self, now: float) -> float | None:
         """Seconds until `repeat` has something to do; None: nothing is due."""
         return max(0.0, min(at for at, _ in self._again) - now) if self._again else None
 
-
-def _tell(lines: Lines, masters: Collection[int]) -> None:
-    speaking = [group for group in lines if group in masters or group < FIRST_PAIR_ID]
-    rows = [announce.Row.parse(line) for group in speaking for line in lines[group]]
-    announce.claim(rows)
-    announce.tell_neighbours(rows)
+    def _tell(self, lines: Lines, masters: Collection[int]) -> None:
+        speaking = [group for group in lines if group in masters or group < FIRST_PAIR_ID]
+        rows = [announce.Row.parse(line) for group in speaking for line in lines[group]]
+        self._announcer = self._announcer or announce.Announcer()
+        announce.claim(rows)
+        self._announcer.tell_neighbours(rows)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _RTM_NEWNEIGH = 28
@@ -129,21 +130,53 @@ def claim(rows: list[Row]) -> None:
             netlink.send(b"".join(_forwarding_entry(row) for row in ports[start : start + _BATCH]))
 
 
+class Announcer:
+    """Sends announcements while it is open. Closing it waits for RCU, some 10 ms (packet_release of the kernel's
+    af_packet.c), which nobody should wait for in the middle of a takeover.
+
+    Its packet socket has protocol 0: it hears nothing.
+    """
+
+    def __init__(self) -> None:
+        self._packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+
+    def __enter__(self) -> Announcer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._packet.close()
+
+    def announce(self, rows: Iterable[Row], audience: bytes = SWITCHES_ONLY) -> int:
+        """Send one announcement a row out of its egress device; returns how many left."""
+        return self._send(((row, row.egress) for row in rows if row.egress != "-"), audience)
+
+    def tell_neighbours(self, rows: list[Row]) -> int:
+        """Say to everybody who may know an older owner of the rows' addresses that they are here now, to ports of the
+        same bridge as well: not for takeovers, and not for more than a few rows: a bridge may have hundreds of ports.
+        """
+        near = [(row, _bridge(row.port)) for row in rows[:_TOLD_NEARBY]]
+        flooded = [(row, bridge) for row, bridge in near if bridge is not None]
+        return self._send(flooded, EVERYBODY) + self.announce(rows[_TOLD_NEARBY:], EVERYBODY)
+
+    def _send(self, rows: Iterable[tuple[Row, str]], audience: bytes) -> int:
+        sent = 0
+        for row, device in rows:
+            protocol, data = frame(row, audience)
+            try:
+                self._packet.sendto(data, (device, protocol))
+                sent += 1
+            except OSError:  # the device is gone or down: the agent will write new rows
+                continue
+        return sent
+
+
 def announce(rows: list[Row], audience: bytes = SWITCHES_ONLY) -> int:
-    """Send one announcement a row out of its egress device; returns how many left.
-
-    The packet socket has protocol 0: closing one that is bound to a protocol waits for RCU, about 10 ms.
-    """
-    return _send([(row, row.egress) for row in rows if row.egress != "-"], audience)
-
-
-def tell_neighbours(rows: list[Row]) -> int:
-    """Say to everybody who may know an older owner of the rows' addresses that they are here now, to ports of the same
-    bridge as well: not for takeovers, and not for more than a few rows, for a bridge may have hundreds of ports.
-    """
-    near = [(row, _bridge(row.port)) for row in rows[:_TOLD_NEARBY]]
-    flooded = [(row, bridge) for row, bridge in near if bridge is not None]
-    return _send(flooded, EVERYBODY) + announce(rows[_TOLD_NEARBY:], EVERYBODY)
+    """Send one announcement a row out of its egress device; returns how many left."""
+    with Announcer() as announcer:
+        return announcer.announce(rows, audience)
 
 
 def _bridge(port: int) -> str | None:
@@ -151,16 +184,3 @@ def _bridge(port: int) -> str | None:
         return os.path.basename(os.readlink(f"/sys/class/net/{socket.if_indextoname(port)}/master"))
     except OSError:
         return None
-
-
-def _send(rows: list[tuple[Row, str]], audience: bytes) -> int:
-    sent = 0
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as packet:
-        for row, device in rows:
-            protocol, data = frame(row, audience)
-            try:
-                packet.sendto(data, (device, protocol))
-                sent += 1
-            except OSError:  # the device is gone or down: the agent will write new rows
-                continue
-    return sent

@@ -73,6 +73,7 @@ class Consumer:
         self._lease_ms = lease_ms
         self._agent_socket = agent_socket
         self._gate = Gate()
+        self._announcer = announce.Announcer()
         self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         #: (time of the clock, pair, number of the first row) of announcements to send again
         self._due: list[tuple[float, int, int]] = []
@@ -82,6 +83,7 @@ class Consumer:
     def close(self) -> None:
         """Let go of the kernel; the gates stay as they are."""
         self._gate.__exit__()
+        self._announcer.close()
         self._poke.close()
 
     def handle(self, events: list[tuple[int, str]]) -> None:
@@ -112,7 +114,7 @@ class Consumer:
                 self._directory.write_observed(pair, state)
         rows = [row for pair in won for row in self._rows(pair)]
         announce.claim(rows)
-        announce.announce(announce.one_a_port(rows))
+        self._announcer.announce(announce.one_a_port(rows))
         now = self._clock()
         self._due += [(now + delay, pair, 0) for pair in won for delay in _REPEATS]
         # each advert of the other one is an event: once a second is enough
@@ -169,7 +171,7 @@ class Consumer:
                 rows = announce.ports_first(self._rows(pair))
                 now_due = rows[first : first + _IN_ONE_GO]
                 announce.claim(now_due)
-                announce.announce(now_due)
+                self._announcer.announce(now_due)
                 if len(rows) > first + _IN_ONE_GO:
                     self._due.append((now + _BREATH, pair, first + _IN_ONE_GO))
 
