@@ -142,6 +142,9 @@ def test_floating_ips_and_source_nat_side_by_side():
         # across routers, both ways
         for vm, target in (("vm1", ELSEWHERE), ("vm3", ELSEWHERE), ("double", ONE), ("double", TWO)):
             assert reaches(target, namespace=vm), (vm, target)
+        # the router itself, at the address that strangers of its own side are given, too
+        for vm in ("vm1", "vm3"):
+            assert reaches("198.51.100.5", namespace=vm), vm
         # and to the fixed address, untranslated
         with captured("vm2", "icmp", 2) as lines:
             assert reaches("10.0.1.12", namespace="vm1")
