@@ -42,7 +42,7 @@ def events(cluster: Cluster, **filters) -> list[dict]:
 def run(cluster: Cluster, work) -> dict:
     """Ask for an operation and wait for its end."""
     asked = cluster.database.write(work)
-    return eventually(lambda: (now := row(cluster, asked["id"]))["finished_at"] and now, timeout=60)
+    return eventually(lambda: (now := row(cluster, asked["id"]))["finished_at"] and now, timeout=120)
 
 
 def start(cluster: Cluster, *hosts: str) -> None:
@@ -67,7 +67,7 @@ def test_a_drain_is_gone_on_with_by_the_next_leader_and_can_be_undone(cluster):
     assert asked["total"] == sum("net1" in members for members in placed(cluster).values())
     cluster.monitors["mon1"].send(signal.SIGKILL)
     assert cluster.wait_for_leader(besides="mon1").epoch > first.epoch
-    done = eventually(lambda: (now := row(cluster, asked["id"]))["finished_at"] and now, timeout=60)
+    done = eventually(lambda: (now := row(cluster, asked["id"]))["finished_at"] and now, timeout=120)
 
     assert (done["state"], done["done"]) == ("done", done["total"])
     assert not any("net1" in members for members in placed(cluster).values())
@@ -84,6 +84,9 @@ def test_a_drain_is_gone_on_with_by_the_next_leader_and_can_be_undone(cluster):
     assert (balanced["state"], balanced["done"]) == ("done", balanced["total"])
     actives = [members[0] for members in placed(cluster).values()]
     assert {actives.count(host) for host in cluster.agents} == {6}
+    built = [sum(host in members for members in placed(cluster).values()) for host in cluster.agents]
+    assert max(built) - min(built) <= 1
+    assert any(step["standby"] for step in balanced["steps"])
     eventually(lambda: redundancies(cluster) == {"full"})
 
 
@@ -136,7 +139,7 @@ def test_what_the_leader_was_killed_in_the_middle_of_is_gone_on_with_by_the_next
         for agent in cluster.agents.values():
             agent.idle = False
             agent.report()
-        return eventually(lambda: (now := row(cluster, asked["id"]))["finished_at"] and now, timeout=60)
+        return eventually(lambda: (now := row(cluster, asked["id"]))["finished_at"] and now, timeout=120)
 
     net1, before = cluster.agents["net1"].id, pairs()
     done = interrupt(lambda connection: operations.switch_over_agent(connection, net1), lambda: pairs() != before)
