@@ -78,7 +78,7 @@ class SqlServer:
                 stdout=log,
                 stderr=log,
             )
-        eventually(self._answers, timeout=60)
+        eventually(self._answers, timeout=120)
 
     def kill(self) -> None:
         """kill -9 of the server, with the processes that serve its clients; its data stay."""

@@ -70,7 +70,7 @@ class Server:
         return [int(pid) for pid in pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
     def wait(self) -> None:
-        eventually(self._answers, timeout=60)
+        eventually(self._answers, timeout=120)
 
     def _answers(self) -> bool:
         assert self.process is not None
