@@ -43,27 +43,27 @@ def backup(**changes: object) -> PairDocument:
 def test_a_member_yields_in_the_state_that_is_meant_until_it_hears_its_peer(tmp_path):
     with pairs_of_host(tmp_path) as pairs:
         apply(pairs, backup())
-        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        eventually(lambda: open_gates() == {FIRST})
         (report,) = pairs.report()
         assert (report.gate_open, report.yielding) == (True, False)
         # a question is answered when keepalived has run a check since
         apply(pairs, backup(peer_master="then"))
         assert pairs.report()[0].peer_master == ""
-        eventually(lambda: pairs.report()[0].peer_master == "then", timeout=10)
+        eventually(lambda: pairs.report()[0].peer_master == "then")
         # an order about another state
         apply(pairs, backup(yields="2026-01-01T00:00:00.000Z"))
         time.sleep(0.5)
         assert open_gates() == {FIRST}
         apply(pairs, backup(yields=report.since))
-        eventually(lambda: open_gates() == set() and pairs.report()[0].state is VrrpState.FAULT, timeout=5)
+        eventually(lambda: open_gates() == set() and pairs.report()[0].state is VrrpState.FAULT)
         assert pairs.report()[0].yielding
         # the order ends
         apply(pairs, backup())
-        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        eventually(lambda: open_gates() == {FIRST})
         assert not pairs.report()[0].yielding
         # and again; now its peer can be heard
         apply(pairs, backup(yields=pairs.report()[0].since))
-        eventually(lambda: pairs.report()[0].state is VrrpState.FAULT, timeout=5)
+        eventually(lambda: pairs.report()[0].state is VrrpState.FAULT)
         for command in (
             "ip netns add far",
             "ip link add v0 type veth peer name v1 netns far",
@@ -75,20 +75,20 @@ def test_a_member_yields_in_the_state_that_is_meant_until_it_hears_its_peer(tmp_
         command = ["ip", "netns", "exec", "far", sys.executable, "-c", PEER, virtual_address(FIRST)]
         with subprocess.Popen(command) as peer:
             try:
-                eventually(lambda: pairs.report()[0].state is VrrpState.BACKUP, timeout=10)
+                eventually(lambda: pairs.report()[0].state is VrrpState.BACKUP)
                 assert not pairs.report()[0].yielding
                 time.sleep(1)
                 assert open_gates() == set(), "it stands by"
             finally:
                 peer.kill()
-        eventually(lambda: open_gates() == {FIRST}, timeout=10)
+        eventually(lambda: open_gates() == {FIRST})
 
 
 @isolated
 def test_a_host_that_was_rebooted_waits_before_it_claims_what_nobody_seems_to_have(tmp_path):
     with pairs_of_host(tmp_path) as pairs:
-        apply(pairs, pair(0, epoch=4))
-        eventually(lambda: pairs.report() and pairs.report()[0].yielding, timeout=5)
         began = time.monotonic()
-        eventually(lambda: open_gates() == {FIRST}, timeout=20)
+        apply(pairs, pair(0, epoch=4))
+        eventually(lambda: pairs.report() and pairs.report()[0].yielding)
+        eventually(lambda: open_gates() == {FIRST})
         assert time.monotonic() - began > 3

@@ -147,7 +147,7 @@ def test_a_vm_learns_its_router_and_keeps_it(stage: Stage, tenant: Tenant) -> No
         Capture(stage.lab, standby, UNDER) as silent,
         Capture(stage.lab, EXTERNAL_HOST, UPLINK, direction="out") as outside,
     ):
-        wait_for("the VM has learned its address and its router", lambda: tenant.learned() == told, 15.0)
+        wait_for("the VM has learned its address and its router", lambda: tenant.learned() == told)
         scenery = stage.scenario.scenery
         scenery.until_answered(tenant.vm.host, [OUTSIDE], tenant.vm.namespace)
         scenery.until_answered_outside(tenant.addresses)
