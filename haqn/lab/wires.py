@@ -73,7 +73,7 @@ table {_TABLE} {{
 }}
 """,
     )
-    _plug(switch, spec.root_link, [], _ROOT, UNDER)
+    plug(switch, spec.root_link, [], _ROOT, UNDER)
     run(["ip", "address", "replace", f"{spec.root_address}/24", "dev", spec.root_link])
     run(["ip", "link", "set", spec.root_link, "up"])
 
@@ -81,7 +81,7 @@ table {_TABLE} {{
 def connect(switch: Host, host: Host, spec: LabSpec, host_spec: HostSpec) -> None:
     """Plug both links of a host that has just started into the switch, and give it its addresses."""
     for link in (UNDER, UPLINK):
-        _plug(switch, link, ["netns", str(host.holder)], host.name, link)
+        plug(switch, link, ["netns", str(host.holder)], host.name, link)
     lines = [
         "link set lo up",
         f"link set {UNDER} up",
@@ -176,7 +176,7 @@ def _elements(host: str, what: Cut, way: Way) -> list[str]:
     return [f"element {_TABLE} {what}_{one} {{ {port} }}" for one in ways]
 
 
-def _plug(switch: Host, name: str, where: list[str], host: str, link: str) -> None:
+def plug(switch: Host, name: str, where: list[str], host: str, link: str) -> None:
     """A veth: `name` at the host (`where`), its other end a port of the switch's bridge `link`."""
     port = switch_port(host, link)
     run(

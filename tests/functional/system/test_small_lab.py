@@ -16,18 +16,24 @@ from typing import NamedTuple
 
 import pytest
 
+from haqn.agent import names
 from haqn.coordination import keys
 from haqn.documents import RouterDocument, decode
 from haqn.exceptions import HostError
-from haqn.lab import etcdctl, services
-from haqn.lab.client import Client
+from haqn.lab import etcdctl, lookup, services, wires
+from haqn.lab.client import ApiError, Client
 from haqn.lab.cluster import Lab
 from haqn.lab.command import environment
 from haqn.lab.scenery import wait_for
-from tests.functional.system.stage import CALM, TTL, Stage, lab_name
+from haqn.lab.spec import EXTERNAL_HOST
+from tests.functional.system.stage import CALM, Stage, lab_name
+from tests.functional.system.test_l3 import floating_ip
+from tests.functional.system.test_routers import Pinger
 
 pytestmark = pytest.mark.functional
 
+#: another physical network, and the interface to it on each host
+_PROVIDER, _OTHER_WORLD = "provider2", "203.0.113.1"
 _PROGRAM = str(Path(sys.executable).parent / "haqn-lab")
 
 
@@ -98,24 +104,101 @@ def test_etcd_has_as_many_members_as_were_asked_for_and_needs_two_of_them(again:
     wait_for("it has caught up", agents_have_leases)
 
 
-def test_a_second_agent_makes_a_pair(again: Again) -> None:
+@pytest.fixture(scope="module")
+def alone(again: Again) -> Iterator[Stage]:
+    """A tenant whose router is on net1, whose agent is the only one."""
     stage = Stage(again.lab.name, again.lab.spec)
     services.stop(stage.lab, stage.agent("net2"))
-    wait_for("the second agent's lease has ended", lambda: not stage.heartbeat_lease("net2"), 4 * TTL)
+    wait_for("the second agent's lease has ended", lambda: not stage.heartbeat_lease("net2"))
     with Client(stage.lab.spec.api_url) as client:
         stage.make_tenant(client)
-        (alone,) = etcdctl.get(stage.lab, keys.desired_router("net1", stage.router_id))
-        assert decode(alone.value, RouterDocument).pair_id is None
-        assert list(stage.scenario.states) == ["net1"]
+        yield stage
 
-        with stage.scenario.both_ways() as both_ways:
-            time.sleep(CALM)
-            services.start(stage.lab, stage.agent("net2"))
-            wait_for("there is a pair", stage.at_rest)
-            time.sleep(CALM)
-            outbound, inbound = both_ways.stop()
+
+def test_a_second_agent_makes_a_pair(alone: Stage) -> None:
+    stage = alone
+    (document,) = etcdctl.get(stage.lab, keys.desired_router("net1", stage.router_id))
+    assert decode(document.value, RouterDocument).pair_id is None
+    assert list(stage.scenario.states) == ["net1"]
+
+    with stage.scenario.both_ways() as both_ways:
+        time.sleep(CALM)
+        services.start(stage.lab, stage.agent("net2"))
+        wait_for("there is a pair", stage.at_rest)
+        time.sleep(CALM)
+        outbound, inbound = both_ways.stop()
 
     assert (outbound.lost, inbound.lost) == (0, 0)
+
+
+def plug_second_provider(stage: Stage) -> None:
+    """Connect the hosts and the world by wires of their own, and tell the agents of it."""
+    switch = stage.lab.switch
+    switch.ip(f"link add name {_PROVIDER} type bridge", f"link set {_PROVIDER} up")
+    for name in (*stage.hosts, EXTERNAL_HOST):
+        host = stage.host(name)
+        wires.plug(switch, _PROVIDER, ["netns", str(host.holder)], name, _PROVIDER)
+        host.ip(f"link set {_PROVIDER} up")
+    stage.host(EXTERNAL_HOST).ip(f"address add {_OTHER_WORLD}/24 dev {_PROVIDER}")
+    for name in stage.hosts:
+        file, configuration = stage.host(name).directory / "haqn.conf", configparser.ConfigParser()
+        configuration.read(file)
+        configuration["agent"]["physical_networks"] += f",{_PROVIDER}:{_PROVIDER}"
+        with file.open("w") as changed:
+            configuration.write(changed)
+        services.restart(stage.lab, stage.agent(name))
+
+
+def inside(stage: Stage, host: str) -> tuple[set[str], list[str]]:
+    """(addresses of gateway devices, next hops of default routes) in the tenant's router on the host."""
+    namespace, commands = names.namespace(stage.router_id), (["address"], ["route", "show", "default"])
+    shown = [stage.host(host).run(["ip", "-j", "-4", *words], namespace=namespace).stdout for words in commands]
+    links, routes = (json.loads(one or "[]") for one in shown)
+    addresses = {ip["local"] for link in links if link["ifname"].startswith("qg-") for ip in link["addr_info"]}
+    return addresses, [route["gateway"] for route in routes]
+
+
+def test_a_gateway_moves_to_another_physical_network_on_both_members(alone: Stage) -> None:
+    stage, client, vm = alone, alone.client, alone.scenario.vm
+    plug_second_provider(stage)
+    stage.mend()
+    flat = {"provider:network_type": "flat", "provider:physical_network": _PROVIDER, "router:external": True}
+    network = client.create("network", flat)
+    subnet = {"network_id": network["id"], "ip_version": 4, "cidr": "203.0.113.0/24", "enable_dhcp": False}
+    client.create("subnet", subnet | {"gateway_ip": _OTHER_WORLD})
+    elsewhere = {"external_gateway_info": {"network_id": network["id"]}}
+    old_address = lookup.external_address(client.show("router", stage.router_id))
+    with floating_ip(stage, vm.port_id) as old:
+        to_old = Pinger(stage, EXTERNAL_HOST, old["floating_ip_address"])
+        wait_for("the floating IP answers", to_old.answered)
+        with pytest.raises(ApiError) as refused:
+            client.update("router", stage.router_id, elsewhere)
+        assert (refused.value.status, refused.value.kind) == (409, "RouterExternalGatewayInUseByFloatingIp")
+        wait_for("nothing has changed", to_old.answered)
+
+        client.update("floatingip", old["id"], {"port_id": None})
+        address = lookup.external_address(client.update("router", stage.router_id, elsewhere))
+        for host in ("net1", "net2"):
+            wait_for(
+                "it has the new gateway and nothing of the old one",
+                lambda host=host: inside(stage, host) == ({address}, [_OTHER_WORLD]),
+            )
+        wait_for("the old address is nobody's", Pinger(stage, EXTERNAL_HOST, old_address).silent)
+        assert to_old.silent()
+        with pytest.raises(ApiError) as refused:
+            client.update("floatingip", old["id"], {"port_id": vm.port_id})
+        assert (refused.value.status, refused.value.kind) == (404, "ExternalGatewayForFloatingIPNotFound")
+
+    new = client.create("floatingip", {"floating_network_id": network["id"], "port_id": vm.port_id})
+    inbound = [Pinger(stage, EXTERNAL_HOST, target) for target in (address, new["floating_ip_address"])]
+    ways = [Pinger(stage, vm.host, _OTHER_WORLD, vm.namespace), *inbound]
+    wait_for("traffic passes both ways", lambda: all(way.answered() for way in ways))
+    # the other member has it all, too
+    wait_for("the standby is ready", lambda: stage.scenario.scenery.is_redundant(stage.router_id))
+    standby = stage.standby
+    services.manage(stage.lab, "switchover", str(stage.pair))
+    wait_for("it forwards", lambda: stage.forwarders() == [standby])
+    wait_for("traffic passes both ways", lambda: all(way.answered() for way in ways))
 
 
 def test_each_program_may_do_its_own_in_etcd_and_nothing_else(again: Again) -> None:
