@@ -37,7 +37,7 @@ async def talk(streams, end):
             last = end.is_set()
             number += 1
             writer.write(b"%d\\n" % number)
-            answer = await asyncio.wait_for(reader.readline(), 20)
+            answer = await asyncio.wait_for(reader.readline(), 45)
             if answer != b"%d\\n" % number:
                 return "closed" if not answer else "garbled"
             if last:
@@ -77,7 +77,7 @@ class Program:
 
     def end(self) -> str:
         """Close its input and wait; what it says."""
-        return self._process.communicate(timeout=60)[0]
+        return self._process.communicate(timeout=90)[0]
 
     def __enter__(self) -> Program:
         return self
@@ -85,7 +85,7 @@ class Program:
     def __exit__(self, *_: object) -> None:
         # it is a child of a child, and ends when its input does
         if self._process.returncode is None:
-            self._process.communicate(timeout=60)
+            self._process.communicate(timeout=90)
 
 
 def server(host: Host, namespace: str | None = None) -> Program:
