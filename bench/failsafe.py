@@ -39,8 +39,8 @@ _ROUTERS = 20
 _CRASH_GAP, _RETURN_GAP = 1000.0, 1000.0
 #: milliseconds between pings of the other routers
 _SELDOM = 50.0
-#: milliseconds: who hears no adverts for so long takes over, and what that may cost
-_STOOD_STILL, _STILL_GAP = 300.0, 1000.0
+#: milliseconds: an advert that is so late (two intervals) gives a pair away, and what that may cost
+_STOOD_STILL, _STILL_GAP = 200.0, 1000.0
 #: seconds for which a crashed host is away
 _AWAY = 10.0
 #: seconds until the API admits that it knows nothing, and until all is as it was

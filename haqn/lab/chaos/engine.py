@@ -36,9 +36,9 @@ _WRITTEN = 45.0
 _RECENT = 2000.0
 #: seconds for which two hosts let a router's frames pass
 _WORTH_TELLING = 0.5
-#: milliseconds for which a host that has no part in anything may be silent: who hears no adverts for so long takes over
-#: (three, and the skew), so that nothing is promised any more about what is quick
-_STOOD_STILL = 300.0
+#: milliseconds for which a host that has no part in anything may be silent. An advert that is two intervals (of 100 ms)
+#: late gives a pair away, so that nothing is promised any more about what is quick
+_STOOD_STILL = 200.0
 
 
 class Engine:
