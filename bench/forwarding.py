@@ -32,7 +32,7 @@ from haqn.model import FIRST_PAIR_ID
 
 #: of each turn of a router; it has two in each round
 _BYTES, _PACKETS = "128M", 1000
-_ROUNDS_OF_TCP, _ROUNDS_OF_PACKETS = 15, 40
+_ROUNDS_OF_TCP, _ROUNDS_OF_PACKETS = 31, 40
 _LEASE_MS = 600_000
 _OUTSIDE, _WORLD = "outside", "198.51.0.1"
 #: the first one has neither gate nor NAT
