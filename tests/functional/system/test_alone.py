@@ -27,7 +27,7 @@ def test_failover_without_agents_api_monitors_and_etcd(stage: Stage) -> None:
         assert survivor in stage.forwarders()
         faults.thaw(stage.lab, crashed)
         thawed_at = now_ms()
-        wait_for("the crashed host gives way", lambda: stage.forwarders() == [survivor], 5)
+        wait_for("the crashed host gives way", lambda: stage.forwarders() == [survivor], 15)
         assert not any(faults.program(stage.host(one.host), one.name) for one in everything)
         time.sleep(CALM)
         outbound, inbound = both_ways.stop()
