@@ -36,6 +36,8 @@ def database(request, databases):
     database.close()
 
 
+# half a minute of a processor, which others may want, too
+@pytest.mark.timeout(600)
 def test_no_input_is_an_error_of_the_server(api, add_agent, bind):  # noqa: F811 fixtures
     ids = fuzz.populate(api, add_agent, bind)
     for method in ("GET", "POST", "PUT"):

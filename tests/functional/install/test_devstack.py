@@ -104,6 +104,10 @@ class Devstack:
                 lines.append(line)
         return lines
 
+    def services(self, host: str) -> list[str]:
+        """The same without what an agent has started, which it does in its own time."""
+        return [line for line in self.programs(host) if "/haqn.conf" in line]
+
     def routers(self, host: str) -> list[str]:
         return [ns for ns in self.lab.host(host).run(["ip", "netns", "list"]).stdout.split() if "qrouter-" in ns]
 
@@ -137,14 +141,14 @@ def test_a_stack_makes_an_ha_router_active_and_leaves_nothing_behind(devstack: D
     for phase in STACK:
         devstack.everywhere("stack", phase)
     for host, expected in (("ctl1", 4), ("net1", 1), ("net2", 1)):  # the API is three processes
-        assert len(devstack.programs(host)) == expected, devstack.programs(host)
+        assert len(devstack.services(host)) == expected, devstack.programs(host)
     # each phase again, on what it has made
     for phase in STACK[:2]:
         devstack.phase("ctl1", "stack", phase)
     devstack.phase("net1", "stack", "post-config")
     devstack.everywhere("stack", "extra")
     for host, expected in (("ctl1", 4), ("net1", 1), ("net2", 1)):
-        assert len(devstack.programs(host)) == expected, devstack.programs(host)
+        assert len(devstack.services(host)) == expected, devstack.programs(host)
 
     router = openstack(devstack, "router", "create", "--ha", "r1")
     who = ("OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME")

@@ -18,6 +18,8 @@ def ids(api, add_agent, bind):
     return fuzz.populate(api, add_agent, bind)
 
 
+# half a minute of a processor, which others may want, too
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("method", TEMPLATES)
 def test_no_input_is_an_error_of_the_server(api, ids, method):
     templates = sorted(TEMPLATES[method], key=len, reverse=method == "DELETE")  # what is in an object goes before it
