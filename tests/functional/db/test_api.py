@@ -14,6 +14,7 @@ from tests.unit.api import (
     test_agents,
     test_contract,
     test_cross_tenant,
+    test_cross_tenant_writes,
     test_extensions,
     test_filters,
     test_floatingips,
@@ -49,10 +50,10 @@ from tests.unit.api.conftest import (  # noqa: F401 fixtures
 )
 
 _MODULES = (
-    *(test_agents, test_contract, test_cross_tenant, test_extensions, test_filters, test_floatingips, test_ha),
-    *(test_ipv6, test_lists, test_more_resources, test_networks, test_portoptions, test_ports, test_quantum_v1),
-    *(test_quotas, test_refusals, test_routers, test_securitygroups, test_standard, test_statements),
-    *(test_subnetpools, test_tenancy),
+    *(test_agents, test_contract, test_cross_tenant, test_cross_tenant_writes, test_extensions, test_filters),
+    *(test_floatingips, test_ha, test_ipv6, test_lists, test_more_resources, test_networks, test_portoptions),
+    *(test_ports, test_quantum_v1, test_quotas, test_refusals, test_routers, test_securitygroups, test_standard),
+    *(test_statements, test_subnetpools, test_tenancy),
 )
 
 

@@ -20,18 +20,18 @@ def world(api, objects):
 
 
 @pytest.fixture
-def alices(api):
+def all_alices(api):
     return having_all(api, ALICE, "10.0.0.0/24")
 
 
 @pytest.fixture
-def bobs(api):
+def all_bobs(api):
     return having_all(api, BOB, "10.1.0.0/24")
 
 
-def of_bob(bobs, outer):
+def of_bob(all_bobs, outer):
     """A body that creates something for Bob, by collection."""
-    network, group = bobs["networks"]["id"], bobs["security-groups"]["id"]
+    network, group = all_bobs["networks"]["id"], all_bobs["security-groups"]["id"]
     return {
         "networks": {},
         "subnets": {"network_id": network, "cidr": "10.7.0.0/24", "ip_version": 4},
@@ -48,8 +48,8 @@ def of_bob(bobs, outer):
 OWNERS = [(name, value) for name in ("project_id", "tenant_id") for value in ("a", "")]
 
 
-def test_nobody_creates_anything_for_another_project(api, external, bobs):  # noqa: F811 it is the fixture
-    bodies = of_bob(bobs, external["networks"]["id"])
+def test_nobody_creates_anything_for_another_project(api, external, all_bobs):  # noqa: F811 it is the fixture
+    bodies = of_bob(all_bobs, external["networks"]["id"])
     creatable = {one.path: one for one in api_app.RESOURCES if one.create is not None}
     assert set(bodies) == set(creatable)
     before = {path: api.get(path) for path in creatable}
@@ -74,19 +74,19 @@ def test_nobody_creates_anything_for_another_project(api, external, bobs):  # no
 V1_MISSING = {"v1.0": {420, 430}, "v1.1": {404}}
 
 
-def test_v1_changes_nothing_of_others_from_ones_own_place(api, alices, bobs, database, conf, live_state, nudge):
+def test_v1_changes_nothing_of_others_from_ones_own_place(api, all_alices, all_bobs, database, conf, live_state, nudge):
     """A stranger's own tenant in the path, and the ids of another one's network and port, by every operation."""
-    before, seen = (world(api, alices), world(api, bobs)), 0
+    before, seen = (world(api, all_alices), world(api, all_bobs)), 0
     body = {"network": {"name": "stolen"}, "port": {"state": "DOWN"}, "attachment": {"id": "stolen"}}
     for method, template, _ in operations(database, conf, live_state, nudge):
         version, is_v1 = template.split("/")[1], template.startswith("/v1.")
         if not is_v1 or "{network_id}" not in template:
             continue
-        for network in (alices, bobs) if "{port_id}" in template else (alices,):
-            named = {"network_id": network["networks"]["id"], "port_id": alices["ports"]["id"]}
+        for network in (all_alices, all_bobs) if "{port_id}" in template else (all_alices,):
+            named = {"network_id": network["networks"]["id"], "port_id": all_alices["ports"]["id"]}
             path = template.format(tenant_id="b", **named)
             answer = api.client.simulate_request(method, path, headers=BOB, json=body)
             assert answer.status_code in V1_MISSING[version], (method, path, answer.text)
             seen += 1
     assert seen >= 40
-    assert (world(api, alices), world(api, bobs)) == before
+    assert (world(api, all_alices), world(api, all_bobs)) == before
