@@ -16,6 +16,7 @@ from haqn.failover.gate import Gate
 from haqn.failover.moves import Moves
 from haqn.failover.state import StateDirectory
 from haqn.model import FIRST_PAIR_ID, VrrpState
+from tests.eventually import eventually
 from tests.functional.host.alone import LONG_LEASE_MS, make_pairs, pair
 from tests.isolated import isolated
 
@@ -38,7 +39,14 @@ def make_row() -> str:
         run(f"ip link set {port} master bridge up")
         run(f"ip link set {other} up")
     run("ip link set bridge up")
+    # the kernel looks at a carrier when it has time; until then the bridge takes no entries for the port
+    eventually(lambda: all(_is_forwarding(port) for port in ("router", "uplink")))
     return f"{socket.if_nametoindex('router')} uplink {MAC} 198.18.0.7"
+
+
+def _is_forwarding(port: str) -> bool:
+    """linux/if_bridge.h: BR_STATE_FORWARDING"""
+    return Path(f"/sys/class/net/{port}/brport/state").read_text() == "3\n"
 
 
 def learn_from_outside() -> None:
