@@ -193,10 +193,10 @@ def building(count: int) -> list[Measured]:
     _remove(host, single)
     one_bare = statistics.median(_seconds(bare(router) for router in single))
     _remove(host, single)
-    built, bare, memory = [], [], []
+    built, compared, memory = [], [], []
     for _ in range(_ROUNDS_OF_ALL):
         _remove(host, routers)
-        bare.append(sum(_seconds(bare(router) for router in routers)))
+        compared.append(sum(_seconds(bare(router) for router in routers)))
         _remove(host, routers)
         before = _kib()
         built.append(sum(_seconds(host.apply(router) for router in routers)))
@@ -214,8 +214,8 @@ def building(count: int) -> list[Measured]:
     return [
         Measured("one router: built", one * 1000, "ms", None, f"bare netlink: {one_bare * 1000:.1f} ms"),
         Measured("one router: built, against bare netlink", one / one_bare, "x", 2.0),
-        Measured(f"{count} routers: built", min(built), "s", None, f"bare netlink: {min(bare):.1f} s; {rounds}"),
-        Measured(f"{count} routers: built, against bare netlink", min(built) / min(bare), "x", 2.0, rounds),
+        Measured(f"{count} routers: built", min(built), "s", None, f"bare netlink: {min(compared):.1f} s; {rounds}"),
+        Measured(f"{count} routers: built, against bare netlink", min(built) / min(compared), "x", 2.0, rounds),
         _memory(memory, count),
         Measured(f"{count} routers audited: processor time", audited, "s", 5.0),
         Measured(f"changes that an audit of {count} untouched routers made", len(changes), "", 0),
