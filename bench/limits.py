@@ -27,8 +27,7 @@ from bench.measure import Measured
 from tests.etcd_cluster import free_ports
 from tests.functional.api.server import Server
 
-#: of a project, requests a second: what a project may send must fit beside what others do, and one core answers some
-#: 100 requests a second
+#: of a project, requests a second: the default is for hosts of the API with several cores, and fills much of one
 _LIMIT, _BURST = 20.0, 80
 _SECONDS = 10.0
 _REPETITIONS = 5
