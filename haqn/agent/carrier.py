@@ -68,6 +68,7 @@ class Carrier:
     def close(self) -> None:
         """Finish what is in hand, and begin nothing."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._newcomers.close()
 
     def next_due(self, now: float) -> float | None:
         """Seconds until there is something to do; None: nothing waits."""
