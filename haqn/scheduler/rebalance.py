@@ -9,9 +9,10 @@ break.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 from haqn.model import RouterRequest
-from haqn.scheduler import placement, standbys
+from haqn.scheduler import giving, placement, standbys
 from haqn.scheduler.board import Board
 from haqn.scheduler.operations import Step
 from haqn.scheduler.standbys import Members
@@ -57,22 +58,17 @@ def _move_actives(
         movable[members[router.id][0]].append(router)
     given: dict[str, tuple[str, str]] = {}
     order = {agent_id: place for place, agent_id in enumerate(agents)}
-    stuck: set[str] = set()
-    before = 0
-    while True:
+
+    def first(stuck: Collection[str]) -> str | None:
         givers = [agent_id for agent_id in agents if agent_id not in stuck and movable[agent_id]]
-        giver = max(givers, key=lambda a: (load[a], -order[a]), default=None)
-        if giver is None and len(given) == before:
-            return given
-        if giver is None:  # who found no taker may find one now that others have given
-            stuck, before = set(), len(given)
-            continue
+        return max(givers, key=lambda a: (load[a], -order[a]), default=None)
+
+    def give(giver: str) -> bool:
         roomy = [agent_id for agent_id in agents if not placement.why_full(board.agents[agent_id], total[agent_id])]
         takers = [agent_id for agent_id in roomy if load[giver] - load[agent_id] >= 2]
         found = _find(board, movable[giver], members, sorted(takers, key=lambda a: (load[a], a)), total)
         if found is None:
-            stuck.add(giver)
-            continue
+            return False
         router, taker = found
         movable[giver].remove(router)
         load[giver] -= 1
@@ -82,6 +78,10 @@ def _move_actives(
             total[members[router.id][1]] -= 1
         members[router.id] = (taker, giver)
         given[router.id] = (giver, taker)
+        return True
+
+    giving.until_even(first, give)
+    return given
 
 
 def _find(

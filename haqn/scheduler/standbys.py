@@ -9,9 +9,10 @@ among the least loaded; so few pairs are made for it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 from haqn.model import RouterRequest
-from haqn.scheduler import placement
+from haqn.scheduler import giving, placement
 from haqn.scheduler.board import Board
 
 #: router -> its active and its standby
@@ -51,28 +52,27 @@ def even_out(board: Board, routers: list[RouterRequest], members: Members, total
     for active, standby in members.values():
         peers[active][standby] += 1
     given: Given = {}
-    stuck: set[str] = set()
-    before = 0
-    while True:
+
+    def first(stuck: Collection[str]) -> str | None:
         givers = [agent_id for agent_id in agents if agent_id not in stuck and standing[agent_id]]
-        giver = max(givers, key=lambda a: (total[a], a), default=None)
-        if giver is None and len(given) == before:
-            return given
-        if giver is None:  # who found no taker may find one now that others have given
-            stuck, before = set(), len(given)
-            continue
+        return max(givers, key=lambda a: (total[a], a), default=None)
+
+    def give(giver: str) -> bool:
         roomy = [a for a in agents if total[giver] - total[a] >= 2]
         takers = [a for a in roomy if not placement.why_full(board.agents[a], total[a])]
         found = _find(board, standing[giver], giver, sorted(takers, key=lambda a: (total[a], a)), peers)
         if found is None:
-            stuck.add(giver)
-            continue
+            return False
         router, active, taker = found
         standing[giver][active].remove(router)
         if not standing[giver][active]:
             del standing[giver][active]
         peers[active] += Counter({taker: 1, giver: -1})
         _give(router, taker, members, total, given)
+        return True
+
+    giving.until_even(first, give)
+    return given
 
 
 def _find(
