@@ -15,6 +15,7 @@ from haqn.db import schema, tables
 from haqn.db.session import Database
 from haqn.model import AgentType, agent_id
 from tests.emptied import empty
+from tests.watch import Watch
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
 
@@ -251,3 +252,8 @@ def bind(database):
             connection.execute(tables.bindings.insert().values(router_id=router_id, created_at=NOW, **target))
 
     return bind
+
+
+@pytest.fixture
+def watch():
+    return Watch()

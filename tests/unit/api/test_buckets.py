@@ -5,21 +5,6 @@ import pytest
 from haqn.api.buckets import Rate, SharedBuckets
 
 
-class Watch:
-    """A clock that is set by hand."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-
-@pytest.fixture
-def watch():
-    return Watch()
-
-
 @pytest.fixture
 def buckets(watch):
     return SharedBuckets(watch)

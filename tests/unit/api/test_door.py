@@ -11,21 +11,6 @@ HEAD = b"GET /v2.0/networks HTTP/1.1\r\nHost: a\r\nX-Auth-Token: t\r\n"
 REQUEST = HEAD + b"\r\n"
 
 
-class Watch:
-    """A clock that is set by hand."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-
-@pytest.fixture
-def watch():
-    return Watch()
-
-
 @pytest.fixture
 def counted():
     return []

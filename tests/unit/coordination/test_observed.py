@@ -1,23 +1,12 @@
 """Events of etcd -> what agents say."""
 
-import datetime
-
 from haqn.coordination import keys
 from haqn.coordination.observed import Observed
 from haqn.coordination.state import Changed, Deleted, Synced
 from haqn.documents import SyncReport, encode
 from haqn.model import AgentType, agent_id
 from tests.unit.monitor.facts import heartbeat, item, report
-
-
-class FakeClock:
-    now = 50.0
-
-    def monotonic(self):
-        return self.now
-
-    def utcnow(self):
-        return datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+from tests.watch import Watch
 
 
 def syncs(observed):
@@ -41,7 +30,7 @@ def beats(observed):
 
 
 def test_a_heartbeat_comes_changes_and_goes():
-    observed = Observed(FakeClock())
+    observed = Observed(Watch(50.0))
     key = keys.agent(AgentType.L3, "net1")
     first = item(key, encode(heartbeat("net1")), lease=7)
     observed.on_agents(Changed(first, None))
@@ -59,7 +48,7 @@ def test_a_heartbeat_comes_changes_and_goes():
 
 
 def test_the_age_of_a_report_is_that_of_what_it_says():
-    clock = FakeClock()
+    clock = Watch(50.0)
     observed = Observed(clock)
     key = keys.observed_pair("net1", 65536)
     observed.on_reports(Changed(item(key, encode(report(65536, "BACKUP"))), None))
@@ -77,7 +66,7 @@ def test_the_age_of_a_report_is_that_of_what_it_says():
 
 def test_what_was_carried_out_before_a_reboot_is_forgotten_once_the_new_agent_registers():
     """The lease of the agent before may outlive it by seconds, and with it what it has said."""
-    observed = Observed(FakeClock())
+    observed = Observed(Watch(50.0))
     beat, sync = keys.agent(AgentType.L3, "net1"), keys.observed_sync("net1")
 
     def register(revision, lease):
@@ -99,7 +88,7 @@ def test_what_was_carried_out_before_a_reboot_is_forgotten_once_the_new_agent_re
 
 
 def test_a_report_that_overtakes_the_heartbeat_of_its_agent_counts():
-    observed = Observed(FakeClock())
+    observed = Observed(Watch(50.0))
     beat, sync = keys.agent(AgentType.L3, "net1"), keys.observed_sync("net1")
     observed.on_agents(Changed(item(beat, encode(heartbeat("net1")), 1, lease=7), None))
     observed.on_reports(Changed(item(sync, encode(SyncReport(generation=6)), 5, lease=8), None))
@@ -109,7 +98,7 @@ def test_a_report_that_overtakes_the_heartbeat_of_its_agent_counts():
 
 
 def test_sync_reports_and_keys_of_a_newer_version():
-    observed = Observed(FakeClock())
+    observed = Observed(Watch(50.0))
     observed.on_reports(Changed(item(keys.observed_sync("net1"), encode(SyncReport(generation=3))), None))
     observed.on_reports(Changed(item(keys.OBSERVED + "net1/weather", b"sun"), None))
     observed.on_reports(Changed(item(keys.OBSERVED + "net1/pairs/x", b"{}"), None))

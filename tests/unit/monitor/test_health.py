@@ -2,17 +2,11 @@
 
 from haqn.monitor.health import Health, Source
 from haqn.scheduler.view import LONG_AGO
-
-
-class FakeClock:
-    now = 50.0
-
-    def monotonic(self):
-        return self.now
+from tests.watch import Watch
 
 
 def test_health_counts_from_when_a_source_is_back():
-    clock = FakeClock()
+    clock = Watch(50.0)
     health = Health(clock)
     assert health.since(Source.SQL) == LONG_AGO
     health.lost(Source.SQL, "gone")
