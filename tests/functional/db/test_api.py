@@ -6,9 +6,7 @@ import inspect
 
 import pytest
 
-from haqn.db import schema
-from haqn.db.session import Database
-from tests.emptied import empty
+from tests.functional.db import conftest
 from tests.functional.sql import SERVERS
 from tests.unit.api import (
     test_agents,
@@ -36,41 +34,12 @@ from tests.unit.api import (
     test_tenancy,
 )
 
-# what the tests ask for
-from tests.unit.api.conftest import (  # noqa: F401 fixtures
-    add_agent,
-    api,
-    app,
-    bind,
-    conf,
-    live_state,
-    nudge,
-    usual_app,
-    usual_conf,
-)
-
 _MODULES = (
     *(test_agents, test_contract, test_cross_tenant, test_cross_tenant_writes, test_extensions, test_filters),
     *(test_floatingips, test_ha, test_ipv6, test_lists, test_more_resources, test_networks, test_portoptions),
     *(test_ports, test_quantum_v1, test_quotas, test_refusals, test_routers, test_securitygroups, test_standard),
     *(test_statements, test_subnetpools, test_tenancy),
 )
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def served(request, databases):
-    """A database that its tests empty; SQLite runs the same tests as unit tests."""
-    url = databases(request.param)()
-    schema.upgrade(url)
-    database = Database(url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def database(served):
-    yield served
-    empty(served)
 
 
 @pytest.fixture
@@ -88,4 +57,5 @@ for _module in _MODULES:
             globals()[f"test_{_short}_{_name.removeprefix('test_')}"] = _found
         elif type(_found).__name__ == "FixtureFunctionDefinition":
             # all fixtures meet here
-            assert globals().setdefault(_name, _found) is _found, f"{_name} of {_module.__name__} is another one"
+            _known = vars(conftest).get(_name) or globals().setdefault(_name, _found)
+            assert _known is _found, f"{_name} of {_module.__name__} is another one"

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from haqn.db import schema
-from haqn.db.session import Database
-from tests.functional.sql import SERVERS
 from tests.unit.api import fuzz
-
-# what the fuzz asks for
-from tests.unit.api.conftest import (  # noqa: F401 fixtures
-    add_agent,
-    api,
-    app,
-    bind,
-    conf,
-    live_state,
-    nudge,
-    usual_app,
-    usual_conf,
-)
 
 TEMPLATES = fuzz.templates()
 #: requests of each method to each path
 EXAMPLES = 5
 
 
-@pytest.fixture(params=SERVERS)
-def database(request, databases):
-    url = databases(request.param)()
-    schema.upgrade(url)
-    database = Database(url)
-    yield database
-    database.close()
-
-
 # half a minute of a processor, which others may want, too
 @pytest.mark.timeout(600)
-def test_no_input_is_an_error_of_the_server(api, add_agent, bind):  # noqa: F811 fixtures
+def test_no_input_is_an_error_of_the_server(api, add_agent, bind):
     ids = fuzz.populate(api, add_agent, bind)
     for method in ("GET", "POST", "PUT"):
         for template in TEMPLATES[method]:
